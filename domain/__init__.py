@@ -1,0 +1,14 @@
+"""Tradekeep: the data layer of a trading team.
+
+`Database` opens units of work; the models are SQLAlchemy classes; every error is a
+`TradekeepError`. Areas stand on mechanisms: see ``docs/pages/areas``.
+"""
+
+from domain.database import Database
+from domain.errors import TradekeepError
+from domain.identity.models import User
+from domain.market.models import Instrument
+from domain.trading.models import Portfolio, Position, Trade
+
+__version__ = "0.1.0"
+__all__ = ["Database", "Instrument", "Portfolio", "Position", "Trade", "TradekeepError", "User"]

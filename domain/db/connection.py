@@ -1,0 +1,249 @@
+"""The core of `Database`: it owns the engines and opens units of work.
+
+Knows no area; `domain.database.Database` adds the typed repositories.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final, Generic, Literal, Self, TypeVar
+from uuid import UUID
+
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm.exc import StaleDataError
+
+from domain.db.embedded import EmbeddedPostgres
+from domain.db.engine import parse_url, read_engine, write_engine
+from domain.db.scope import Scope
+from domain.db.session import SCOPE, ReadSession, WriteSession
+from domain.db.unit import ReadUnit, UnitOfWork, stale
+from domain.errors import Conflict, InvalidData, LockTimeout
+from domain.settings import Settings
+
+R = TypeVar("R", bound=ReadUnit)
+U = TypeVar("U", bound=UnitOfWork)
+T = TypeVar("T")
+
+Isolation = Literal["read committed", "repeatable read", "serializable"]
+
+_ISOLATIONS: Final = {
+    "read committed": None,
+    "repeatable read": "REPEATABLE READ",
+    "serializable": "SERIALIZABLE",
+}
+_FIRST_PAUSE: Final = 0.01
+_LONGEST_PAUSE: Final = 1.0
+
+
+class Connections(Generic[R, U]):
+    """Engines of one database and the units of work on them.
+
+    Use it as an async context manager; it starts the embedded server when no URL is given.
+
+    Args:
+        url: A PostgreSQL URL; default: the settings' ``DATABASE_URL``, else the embedded server.
+        settings: Default: read from the environment.
+    """
+
+    reader: type[R]
+    worker: type[U]
+
+    def __init__(self, url: str | None = None, *, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings.load()
+        configured = self.settings.database_url
+        self._url_text = url or (configured.get_secret_value() if configured else None)
+        self._embedded: EmbeddedPostgres | None = None
+        self._write: AsyncEngine | None = None
+        self._read: AsyncEngine | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start the embedded server if needed and build the engines; connects to nothing yet."""
+        url = await self._resolve_url()
+        self._write = write_engine(url, self.settings)
+        self._read = read_engine(url, self.settings)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the pools and leave the embedded server."""
+        for engine in (self._write, self._read):
+            if engine is not None:
+                await engine.dispose()
+        self._write = self._read = None
+        if self._embedded is not None:
+            await self._embedded.aclose()
+            self._embedded = None
+
+    async def _resolve_url(self) -> URL:
+        if self._url_text is None:
+            self._embedded = EmbeddedPostgres(self.settings.data_dir / "postgres")
+            self._url_text = await self._embedded.astart()
+        return parse_url(self._url_text)
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine for transactions, for tools that need it (migrations, the admin)."""
+        return _opened(self._write)
+
+    @property
+    def read_engine(self) -> AsyncEngine:
+        """The engine for autocommit reads."""
+        return _opened(self._read)
+
+    @asynccontextmanager
+    async def transaction(
+        self,
+        *,
+        user: UUID | None = None,
+        staff: str | None = None,
+        system: str | None = None,
+        isolation: Isolation = "read committed",
+    ) -> AsyncIterator[U]:
+        """Open one transaction; commit it when the block ends, roll it back when it raises.
+
+        Args:
+            user: A tenant's id: row-level security shows and accepts its rows only.
+            staff: The name of a member of staff: all tenants.
+            system: Why a trusted job runs: all tenants.
+            isolation: PostgreSQL's isolation level.
+
+        Raises:
+            InvalidData: Not exactly one of `user`, `staff`, `system`.
+            TradekeepError: Whatever the database reported, translated.
+        """
+        scope = scope_of(user=user, staff=staff, system=system)
+        async with self._session(scope, isolation) as session:
+            unit = self.worker(session, scope)
+            try:
+                yield unit
+                await session.commit()
+            except StaleDataError as error:
+                raise stale(error) from error
+
+    @asynccontextmanager
+    async def read(
+        self, *, user: UUID | None = None, staff: str | None = None, system: str | None = None
+    ) -> AsyncIterator[R]:
+        """Open a read session in autocommit: one round trip a query, each sees the newest commit.
+
+        Raises:
+            InvalidData: Not exactly one of `user`, `staff`, `system`.
+        """
+        scope = scope_of(user=user, staff=staff, system=system)
+        if self.settings.pgbouncer:
+            async with self._session(scope, "read committed") as session:
+                yield self.reader(session, scope)
+            return
+        session = AsyncSession(
+            self.read_engine,
+            sync_session_class=ReadSession,
+            autoflush=False,
+            expire_on_commit=False,
+            info={SCOPE: scope},
+        )
+        async with session:
+            yield self.reader(session, scope, self._snapshot_session)
+
+    @asynccontextmanager
+    async def snapshot(
+        self, *, user: UUID | None = None, staff: str | None = None, system: str | None = None
+    ) -> AsyncIterator[R]:
+        """Open a REPEATABLE READ, READ ONLY transaction: reports that must agree with themselves.
+
+        Raises:
+            InvalidData: Not exactly one of `user`, `staff`, `system`.
+        """
+        scope = scope_of(user=user, staff=staff, system=system)
+        async with self._snapshot_session(scope) as session:
+            yield self.reader(session, scope)
+
+    async def retry(
+        self,
+        work: Callable[[U], Awaitable[T]],
+        *,
+        user: UUID | None = None,
+        staff: str | None = None,
+        system: str | None = None,
+        isolation: Isolation = "read committed",
+        attempts: int = 5,
+    ) -> T:
+        """Run `work` in a transaction, the whole unit again on a conflict or deadlock.
+
+        Waits between attempts with full jitter, 10 ms doubling up to 1 s. A connection that
+        broke is not retried: the outcome of its COMMIT is unknown, only an idempotency key makes
+        a second try safe.
+
+        Raises:
+            Conflict: Every attempt lost.
+        """
+        scope_of(user=user, staff=staff, system=system)
+        for attempt in range(1, attempts + 1):
+            try:
+                async with self.transaction(
+                    user=user, staff=staff, system=system, isolation=isolation
+                ) as unit:
+                    return await work(unit)
+            except (Conflict, LockTimeout) as error:
+                if attempt == attempts or isinstance(error, LockTimeout):
+                    raise
+                await asyncio.sleep(_pause(attempt))
+        raise InvalidData("attempts", attempts, "be at least 1")
+
+    @asynccontextmanager
+    async def _session(self, scope: Scope, isolation: Isolation) -> AsyncIterator[AsyncSession]:
+        engine = self.engine
+        if level := _ISOLATIONS[isolation]:
+            engine = engine.execution_options(isolation_level=level)
+        session = AsyncSession(
+            engine,
+            sync_session_class=WriteSession,
+            expire_on_commit=False,
+            info={SCOPE: scope},
+        )
+        async with session:
+            yield session
+
+    @asynccontextmanager
+    async def _snapshot_session(self, scope: Scope) -> AsyncIterator[AsyncSession]:
+        engine = self.engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+        session = AsyncSession(
+            engine,
+            sync_session_class=WriteSession,
+            autoflush=False,
+            expire_on_commit=False,
+            info={SCOPE: scope},
+        )
+        async with session:
+            yield session
+
+
+def scope_of(*, user: UUID | None, staff: str | None, system: str | None) -> Scope:
+    """Return the scope for exactly one of the three ways to act.
+
+    Raises:
+        InvalidData: None or several were given.
+    """
+    given = {
+        name: value
+        for name, value in (("user", user), ("staff", staff), ("system", system))
+        if value is not None
+    }
+    if len(given) != 1:
+        raise InvalidData("scope", sorted(given), "be exactly one of user, staff, system")
+    if user is not None:
+        return Scope.tenant(user)
+    return Scope.staff(staff) if staff is not None else Scope.system(system or "")
+
+
+def _opened(engine: AsyncEngine | None) -> AsyncEngine:
+    if engine is None:
+        raise InvalidData("database", "closed", "be open: use it inside `async with`")
+    return engine
+
+
+def _pause(attempt: int) -> float:
+    ceiling = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)
+    return random.uniform(0, ceiling)  # noqa: S311 - jitter, no secret

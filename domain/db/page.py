@@ -1,0 +1,171 @@
+"""Keyset pages: the cost of a page does not depend on how deep it lies.
+
+The order is taken from the statement itself, the primary key is appended as tie-break, and a
+cursor is the opaque encoding of one row's order values. Offsets are never used.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, UnaryExpression, and_, literal, or_, tuple_
+from sqlalchemy import inspect as inspect_mapper
+from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql import operators
+
+from domain.errors import InvalidCursor, InvalidData
+
+T = TypeVar("T")
+
+MAX_LIMIT: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a keyset walk.
+
+    Args:
+        items: The rows, in the statement's order.
+        after: Cursor for the next page; None on the last.
+        before: Cursor for the previous page; None on the first.
+    """
+
+    items: Sequence[T]
+    after: str | None
+    before: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderKey:
+    """One column of an order."""
+
+    column: InstrumentedAttribute[Any]
+    descending: bool
+
+
+def order_keys(statement: Select[Any], model: type[Any]) -> tuple[OrderKey, ...]:
+    """Return the statement's order with the primary key appended as tie-break.
+
+    Raises:
+        InvalidData: The order uses an expression, a nullable column or another table's column;
+            a keyset cannot walk these.
+    """
+    keys = [_order_key(clause, model) for clause in statement._order_by_clauses]  # noqa: SLF001 - the only place SQLAlchemy keeps the order
+    mapper = inspect_mapper(model)
+    seen = {key.column.key for key in keys}
+    descending = keys[-1].descending if keys else False
+    for column in mapper.primary_key:
+        attribute = mapper.get_property_by_column(column)
+        if attribute.key not in seen:
+            keys.append(OrderKey(getattr(model, attribute.key), descending))
+    return tuple(keys)
+
+
+def _order_key(clause: ColumnElement[Any], model: type[Any]) -> OrderKey:
+    descending = False
+    while isinstance(clause, UnaryExpression):
+        if clause.modifier not in {operators.desc_op, operators.asc_op}:
+            raise InvalidData("order_by", str(clause), "be plain columns, ascending or descending")
+        descending = clause.modifier is operators.desc_op
+        clause = clause.element
+    mapper = inspect_mapper(model)
+    for attribute in mapper.column_attrs:
+        column = attribute.columns[0]
+        if clause.shares_lineage(column) and getattr(clause, "name", None) == column.name:
+            if getattr(column, "nullable", True):
+                raise InvalidData("order_by", column.name, "be a column that is never NULL")
+            return OrderKey(getattr(model, attribute.key), descending)
+    raise InvalidData("order_by", str(clause), f"be a column of {model.__name__}")
+
+
+def beyond(keys: Sequence[OrderKey], values: Sequence[Any], *, forward: bool) -> Any:
+    """Return the condition that selects the rows after (or before) the row with `values`.
+
+    One direction for all columns becomes a row comparison that an index can seek to. Mixed
+    directions become an OR, bounded on the first column so that the index still seeks.
+    """
+    if len({key.descending for key in keys}) == 1:
+        columns = tuple_(*(key.column for key in keys))
+        compare = operators.gt if keys[0].descending != forward else operators.lt
+        return compare(columns, tuple_(*_bound(keys, values)))
+    return _mixed(keys, values, forward=forward)
+
+
+def _mixed(keys: Sequence[OrderKey], values: Sequence[Any], *, forward: bool) -> Any:
+    first = keys[0]
+    bound = operators.ge if first.descending != forward else operators.le
+    branches = []
+    for index, key in enumerate(keys):
+        equal = [other.column == value for other, value in zip(keys[:index], values, strict=False)]
+        compare = operators.gt if key.descending != forward else operators.lt
+        branches.append(and_(*equal, compare(key.column, values[index])))
+    return and_(bound(first.column, values[0]), or_(*branches))
+
+
+def _bound(keys: Sequence[OrderKey], values: Sequence[Any]) -> list[Any]:
+    return [literal(value, key.column.type) for key, value in zip(keys, values, strict=True)]
+
+
+_ENCODERS: Final[dict[type, tuple[str, Callable[[Any], Any]]]] = {
+    str: ("s", str),
+    int: ("i", str),
+    bool: ("b", bool),
+    UUID: ("u", str),
+    Decimal: ("d", str),
+    datetime: ("t", datetime.isoformat),
+    date: ("a", date.isoformat),
+}
+_DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "s": str,
+    "i": int,
+    "b": bool,
+    "u": UUID,
+    "d": Decimal,
+    "t": datetime.fromisoformat,
+    "a": date.fromisoformat,
+}
+
+
+def encode_cursor(keys: Sequence[OrderKey], row: Any) -> str:
+    """Return the opaque cursor that stands for `row` in the order `keys`."""
+    values = [_encode(getattr(row, key.column.key)) for key in keys]
+    text = json.dumps([_signature(keys), *values], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decode_cursor(keys: Sequence[OrderKey], cursor: str) -> tuple[Any, ...]:
+    """Return the order values inside `cursor`.
+
+    Raises:
+        InvalidCursor: Not a cursor, or one made for another order.
+    """
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        signature, *pairs = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        values = tuple(_DECODERS[tag](text) for tag, text in pairs)
+    except (ValueError, TypeError, KeyError, ArithmeticError, binascii.Error, RecursionError):
+        raise InvalidCursor("cursor", cursor, "be a cursor that a page returned") from None
+    if signature != _signature(keys) or len(values) != len(keys):
+        raise InvalidCursor("cursor", cursor, "belong to the same order")
+    return values
+
+
+def _encode(value: Any) -> tuple[str, Any]:
+    # asyncpg's UUID and our StrEnums are subclasses of what a cursor knows.
+    for kind in type(value).__mro__:
+        if kind in _ENCODERS:
+            tag, encoder = _ENCODERS[kind]
+            return tag, encoder(value)
+    raise InvalidData("order_by", type(value).__name__, "be text, number, time or key columns")
+
+
+def _signature(keys: Sequence[OrderKey]) -> str:
+    text = ",".join(f"{key.column.key}{'-' if key.descending else '+'}" for key in keys)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

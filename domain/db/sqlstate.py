@@ -1,0 +1,82 @@
+"""SQLSTATE becomes one of our errors: once, at the engine, for every statement.
+
+Works from the five characters, never from the message text, which depends on the server's
+language. Programming errors (class 42 but 42501) pass through untouched: they are bugs.
+"""
+
+import asyncio
+import re
+from typing import Final
+
+from sqlalchemy.engine import ExceptionContext
+
+from domain import errors
+
+_BY_STATE: Final[dict[str, tuple[type[errors.DatabaseError], str]]] = {
+    "23505": (errors.AlreadyExists, "a row with this key exists already"),
+    "23P01": (errors.AlreadyExists, "a row that overlaps this one exists already"),
+    "23503": (errors.ReferenceViolation, "a row that this one refers to, or is used by, forbids it"),
+    "23001": (errors.ReferenceViolation, "the row is still in use"),
+    "23514": (errors.CheckFailed, "a value breaks a rule of the table"),
+    "23502": (errors.CheckFailed, "a required value is missing"),
+    "40001": (errors.Conflict, "another transaction changed the same rows"),
+    "40P01": (errors.Conflict, "two transactions waited for each other"),
+    "55P03": (errors.LockTimeout, "the row or table is locked"),
+    "57014": (errors.QueryTimeout, "the statement ran longer than allowed"),
+    "42501": (errors.AccessDenied, "the role or tenant may not do this"),
+    "53300": (errors.Unavailable, "the server has no free connection"),
+}
+_BY_CLASS: Final[dict[str, tuple[type[errors.DatabaseError], str]]] = {
+    "08": (errors.Unavailable, "the connection to the server broke"),
+    "57": (errors.Unavailable, "the server is stopping or starting"),
+    "22": (errors.RejectedValue, "PostgreSQL cannot represent a value"),
+}
+_SHARD_SUFFIX: Final = re.compile(r"_\d{6,}$")
+
+
+def translate(context: ExceptionContext) -> errors.DatabaseError | None:
+    """Return our exception for the one that SQLAlchemy is about to raise, keeping the cause.
+
+    Args:
+        context: The argument of the engine's ``handle_error`` event.
+    """
+    original = context.original_exception
+    return translated_error(original, is_disconnect=bool(context.is_disconnect))
+
+
+def translated_error(
+    original: BaseException, *, is_disconnect: bool = False
+) -> errors.DatabaseError | None:
+    """Return our error for a driver error, or None when it is not ours to translate."""
+    if isinstance(original, errors.TradekeepError):
+        return None
+    if isinstance(original, asyncio.TimeoutError):
+        return errors.QueryTimeout("the server did not answer in time")
+    if isinstance(original, OSError):
+        return errors.Unavailable("the server cannot be reached")
+    state = getattr(original, "sqlstate", None)
+    found = _BY_STATE.get(state or "") or _BY_CLASS.get((state or "")[:2])
+    if found is not None:
+        kind, message = found
+        return kind(_located(message, original), sqlstate=state, **_details(original))
+    if is_disconnect:
+        return errors.Unavailable("the connection to the server broke", sqlstate=state)
+    return None
+
+
+def _details(original: BaseException) -> dict[str, str | None]:
+    server_error = original.__cause__ or original
+    names = ("schema_name", "table_name", "column_name", "constraint_name")
+    schema, table, column, constraint = (getattr(server_error, name, None) for name in names)
+    if constraint:
+        # Citus appends the shard number to constraint names.
+        constraint = _SHARD_SUFFIX.sub("", constraint)
+    return {"schema": schema, "table": table, "column": column, "constraint": constraint}
+
+
+def _located(message: str, original: BaseException) -> str:
+    details = _details(original)
+    table = ".".join(part for part in (details["schema"], details["table"]) if part)
+    rule = details["constraint"] or details["column"]
+    where = f"{table}: " if table else ""
+    return f"{where}{message} ({rule})" if rule else f"{where}{message}"

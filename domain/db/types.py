@@ -1,0 +1,117 @@
+"""Column types that refuse what PostgreSQL would silently accept, and the checks that go with them.
+
+A type guards values that come through SQLAlchemy; the CHECK of the same name guards ``COPY``,
+psql and every other door.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
+
+from sqlalchemy import Column, DateTime, Dialect, Numeric, Text
+from sqlalchemy.types import TypeDecorator
+
+from domain.clock import as_utc
+from domain.errors import InvalidData
+from domain.money import checked
+
+
+class Checked(Protocol):
+    """A column type that contributes a CHECK constraint to each of its columns."""
+
+    check_suffix: str
+
+    def check_for(self, column: str) -> str:
+        """Return the SQL condition for the column named `column`."""
+
+
+class ExactNumeric(TypeDecorator[Decimal]):
+    """An unconstrained ``numeric`` in the range of `domain.money`.
+
+    ``numeric(p, s)`` would round silently at every door; a CHECK refuses instead.
+    """
+
+    impl = Numeric
+    cache_ok = True
+    check_suffix: ClassVar[str] = "range"
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Decimal | None:
+        """Refuse floats, NaN, infinities, more than 18 decimals and 10^20 and above."""
+        del dialect
+        return None if value is None else checked(value)
+
+    def check_for(self, column: str) -> str:
+        """Return the range condition; NaN compares greater than any number, so it fails too."""
+        return f"abs({column}) < 100000000000000000000 AND min_scale({column}) <= 18"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """``timestamptz`` that accepts aware datetimes only.
+
+    asyncpg reads a naive datetime in the host's zone: twelve o'clock would move by hours.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Convert to UTC or refuse."""
+        del dialect
+        return None if value is None else as_utc(value)
+
+
+class ClosedText(TypeDecorator[StrEnum]):
+    """A closed vocabulary: text, a CHECK, and a StrEnum in Python.
+
+    Native enums cannot lose a value, are invisible to autogenerate and leave types behind.
+    """
+
+    impl = Text
+    cache_ok = True
+    check_suffix: ClassVar[str] = "vocabulary"
+
+    def __init__(self, vocabulary: type[StrEnum]) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self._members: dict[str, StrEnum] = {member.value: member for member in vocabulary}
+
+    def process_bind_param(self, value: StrEnum | str | None, dialect: Dialect) -> str | None:
+        """Refuse a word outside the vocabulary."""
+        del dialect
+        if value is None:
+            return None
+        if value not in self._members:
+            words = ", ".join(self._members)
+            raise InvalidData(self.vocabulary.__name__, str(value), f"be one of {words}")
+        return str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
+        """Return the member for a stored word."""
+        del dialect
+        return None if value is None else self._members[value]
+
+    def check_for(self, column: str) -> str:
+        """Return the membership condition."""
+        words = ", ".join(f"'{word}'" for word in self._members)
+        return f"{column} IN ({words})"
+
+
+class OpenText(TypeDecorator[str]):
+    """An open vocabulary: lower-case words that users may extend, 1 to 64 characters."""
+
+    impl = Text
+    cache_ok = True
+    check_suffix: ClassVar[str] = "word"
+
+    def check_for(self, column: str) -> str:
+        """Return the pattern condition."""
+        return f"{column} ~ '^[a-z0-9][a-z0-9_.:-]{{0,63}}$'"
+
+
+def checks_of(column: Column[Any]) -> tuple[str, str] | None:
+    """Return (constraint name suffix, condition) when the column's type brings a CHECK."""
+    kind = column.type
+    if isinstance(kind, ExactNumeric | ClosedText | OpenText):
+        return f"{column.name}_{kind.check_suffix}", kind.check_for(column.name)
+    return None

@@ -1,0 +1,1 @@
+"""Users, their sessions, API keys, tokens and preferences."""

@@ -1,0 +1,196 @@
+"""What is stored about people and their access. Secrets are stored hashed or encrypted only."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from domain.db.orm import Base, Owned, Record, Timestamped, Versioned
+from domain.db.types import ClosedText, OpenText
+
+SECRET = {"secret": True}
+"""Marks a column that no list, form, export, log or history may show."""
+
+_SCHEMA = "identity"
+
+
+class Role(StrEnum):
+    """What a user may do; only staff roles enter the admin."""
+
+    ADMIN = "admin"
+    MANAGER = "manager"
+    ANALYST = "analyst"
+    TRADER = "trader"
+    USER = "user"
+    VIEWER = "viewer"
+    SERVICE = "service"
+
+
+class User(Versioned, Timestamped, Record, kw_only=True, eq=False, repr=False):
+    """A person or service; the tenant that owns portfolios and everything in them."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        UniqueConstraint("username"),
+        UniqueConstraint("email"),
+        UniqueConstraint("external_id"),
+        CheckConstraint("username ~ '^[a-z0-9][a-z0-9._-]{0,49}$'", name="username_format"),
+        CheckConstraint("email = lower(email) AND length(email) <= 254", name="email_format"),
+        CheckConstraint("base_currency ~ '^[A-Z0-9]{2,12}$'", name="base_currency_format"),
+        {"schema": _SCHEMA, "comment": "People and services; each is a tenant"},
+    )
+
+    username: Mapped[str] = mapped_column(comment="Login name, lower case, unique")
+    email: Mapped[str | None] = mapped_column(default=None, comment="E-mail, lower case, unique")
+    name: Mapped[str | None] = mapped_column(default=None, comment="Name to show")
+    external_id: Mapped[str | None] = mapped_column(
+        default=None, comment="Id in the identity provider or the system migrated from"
+    )
+    password_hash: Mapped[str | None] = mapped_column(
+        default=None, comment="Argon2id hash; NULL when only keys or tokens log in", info=SECRET
+    )
+    role: Mapped[Role] = mapped_column(
+        ClosedText(Role), default=Role.USER, comment="What the user may do"
+    )
+    base_currency: Mapped[str] = mapped_column(
+        default="USD", comment="Currency for totals, ISO 4217 or crypto code"
+    )
+    timezone: Mapped[str] = mapped_column(
+        default="UTC", comment="IANA time zone in which times are shown"
+    )
+    is_active: Mapped[bool] = mapped_column(default=True, comment="False locks the account")
+    last_login_at: Mapped[datetime | None] = mapped_column(
+        default=None, comment="Last successful login, UTC"
+    )
+
+    def __str__(self) -> str:
+        return self.username
+
+
+class UserSession(Owned, Record, kw_only=True, eq=False, repr=False):
+    """A login that can be revoked; the cookie holds the token, the table only its hash."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        UniqueConstraint("token_hash"),
+        CheckConstraint("octet_length(token_hash) = 32", name="token_hash_length"),
+        CheckConstraint("expires_at > issued_at", name="expires_after_issue"),
+        CheckConstraint(
+            "revoked_at IS NULL OR revoked_at >= issued_at", name="revoked_after_issue"
+        ),
+        Index("ix_sessions_live", "user_id", "expires_at", postgresql_where=text("revoked_at IS NULL")),
+        {"schema": _SCHEMA, "comment": "Logins, revocable on the server"},
+    )
+
+    token_hash: Mapped[bytes] = mapped_column(
+        LargeBinary, comment="SHA-256 of the 256-bit token", info=SECRET
+    )
+    issued_at: Mapped[datetime] = mapped_column(comment="When the user logged in, UTC")
+    last_seen_at: Mapped[datetime] = mapped_column(comment="Last request, UTC, to the minute")
+    expires_at: Mapped[datetime] = mapped_column(comment="Absolute end, UTC")
+    revoked_at: Mapped[datetime | None] = mapped_column(default=None, comment="When revoked, UTC")
+    revoked_reason: Mapped[str | None] = mapped_column(default=None, comment="Why it was revoked")
+    ip: Mapped[str | None] = mapped_column(default=None, comment="Address of the login")
+    user_agent: Mapped[str | None] = mapped_column(default=None, comment="Browser of the login")
+
+
+class ApiKey(Owned, Timestamped, Record, kw_only=True, eq=False, repr=False):
+    """A key for programs; shown once, stored as a hash."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (
+        UniqueConstraint("user_id", "name"),
+        UniqueConstraint("key_hash"),
+        CheckConstraint("octet_length(key_hash) = 32", name="key_hash_length"),
+        {"schema": _SCHEMA, "comment": "Keys with which programs authenticate"},
+    )
+
+    name: Mapped[str] = mapped_column(comment="What the key is for, unique for the user")
+    prefix: Mapped[str] = mapped_column(comment="First characters, to recognise the key")
+    key_hash: Mapped[bytes] = mapped_column(
+        LargeBinary, comment="SHA-256 of the 256-bit key", info=SECRET
+    )
+    permissions: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), default_factory=list, comment="What the key may do; empty: read only"
+    )
+    expires_at: Mapped[datetime | None] = mapped_column(default=None, comment="End, UTC")
+    last_used_at: Mapped[datetime | None] = mapped_column(default=None, comment="Last use, UTC")
+    revoked_at: Mapped[datetime | None] = mapped_column(default=None, comment="Revoked, UTC")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+
+class OAuthToken(Owned, Versioned, Timestamped, Record, kw_only=True, eq=False, repr=False):
+    """A broker's or provider's tokens, encrypted and bound to this row."""
+
+    __tablename__ = "oauth_tokens"
+    __table_args__ = (
+        UniqueConstraint("user_id", "provider"),
+        Index(None, "expires_at"),
+        {"schema": _SCHEMA, "comment": "Tokens of brokers and providers, encrypted"},
+    )
+
+    provider: Mapped[str] = mapped_column(OpenText(), comment="Who issued the tokens")
+    access_token_enc: Mapped[bytes] = mapped_column(
+        LargeBinary, comment="Access token, AES-256-GCM, bound to the row", info=SECRET
+    )
+    refresh_token_enc: Mapped[bytes | None] = mapped_column(
+        LargeBinary, default=None, comment="Refresh token, AES-256-GCM", info=SECRET
+    )
+    key_id: Mapped[str] = mapped_column(comment="Which encryption key was used")
+    scopes: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), default_factory=list, comment="Scopes that were granted"
+    )
+    expires_at: Mapped[datetime] = mapped_column(comment="When the access token ends, UTC")
+
+
+class UserPreferences(Timestamped, Base, kw_only=True, eq=False, repr=False):
+    """How a user wants things; one row a user."""
+
+    __tablename__ = "preferences"
+    __table_args__ = ({"schema": _SCHEMA, "comment": "How a user wants things"},)
+
+    user_id: Mapped[UUID] = mapped_column(
+        ForeignKey("identity.users.id", ondelete="CASCADE"), primary_key=True, comment="The user"
+    )
+    default_strategy: Mapped[str | None] = mapped_column(
+        default=None, comment="Strategy preset for new trades"
+    )
+    morning_alert: Mapped[bool] = mapped_column(default=True, comment="Send the morning summary")
+    eod_summary: Mapped[bool] = mapped_column(default=True, comment="Send the end-of-day summary")
+    notification_channels: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), default_factory=list, comment="Channels in order of preference"
+    )
+    cost_basis_method: Mapped[str] = mapped_column(
+        OpenText(), default="fifo", comment="Cost-basis method preset for new portfolios"
+    )
+    settings: Mapped[dict[str, Any]] = mapped_column(
+        JSONB, default_factory=dict, comment="Anything else a client remembers"
+    )
+
+    user: Mapped[User] = relationship(init=False, lazy="raise_on_sql")
+
+
+__all__ = [
+    "SECRET",
+    "ApiKey",
+    "OAuthToken",
+    "Role",
+    "User",
+    "UserPreferences",
+    "UserSession",
+]

@@ -1,0 +1,60 @@
+"""What is asked about people and their access."""
+
+from datetime import datetime
+
+from sqlalchemy import update
+
+from domain.db.repository import Repository
+from domain.errors import NotFound
+from domain.identity.models import ApiKey, OAuthToken, User, UserPreferences, UserSession
+
+
+class UserRepository(Repository[User]):
+    """Users; a tenant sees itself only, by row-level security."""
+
+    async def by_username(self, username: str) -> User | None:
+        """Return the user with this login name, in any case."""
+        return await self.first(self.query(User.username == username.strip().lower()))
+
+    async def named(self, username: str) -> User:
+        """Return the user with this login name.
+
+        Raises:
+            NotFound: Nobody has it.
+        """
+        user = await self.by_username(username)
+        if user is None:
+            raise NotFound(f"user {username!r} was not found")
+        return user
+
+
+class UserSessionRepository(Repository[UserSession]):
+    """Logins."""
+
+    async def by_token_hash(self, token_hash: bytes) -> UserSession | None:
+        """Return the session whose token has this SHA-256, whether live or not."""
+        return await self.first(self.query(UserSession.token_hash == token_hash))
+
+    async def revoke_all(self, user: User, *, at: datetime, reason: str) -> int:
+        """End every live session of `user`; return how many."""
+        live = (UserSession.user_id == user.id, UserSession.revoked_at.is_(None))
+        result = await self.session.execute(
+            update(UserSession).where(*live).values(revoked_at=at, revoked_reason=reason)
+        )
+        return int(result.rowcount)  # type: ignore[attr-defined]  # an UPDATE's cursor result
+
+
+class ApiKeyRepository(Repository[ApiKey]):
+    """Keys of programs."""
+
+    async def by_key_hash(self, key_hash: bytes) -> ApiKey | None:
+        """Return the key with this SHA-256, whether live or not."""
+        return await self.first(self.query(ApiKey.key_hash == key_hash))
+
+
+class OAuthTokenRepository(Repository[OAuthToken]):
+    """Encrypted tokens of brokers and providers."""
+
+
+class UserPreferencesRepository(Repository[UserPreferences]):
+    """Preferences, one row a user."""

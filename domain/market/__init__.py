@@ -1,0 +1,1 @@
+"""Instruments and what they trade at: currencies, bars, latest prices, FX, corporate actions."""

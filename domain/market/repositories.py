@@ -1,0 +1,116 @@
+"""What is asked about markets."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import or_, select
+
+from domain.db.repository import Repository
+from domain.market.models import (
+    Bar,
+    CorporateAction,
+    Currency,
+    FxRate,
+    Instrument,
+    InstrumentAlias,
+    LatestPrice,
+)
+from domain.market.terms import Timeframe
+from domain.money import exact
+
+
+class CurrencyRepository(Repository[Currency]):
+    """Currencies."""
+
+
+class InstrumentRepository(Repository[Instrument]):
+    """Tradable contracts."""
+
+    async def by_symbol(self, symbol: str) -> Sequence[Instrument]:
+        """Return the instruments with this ticker or OSI symbol: several when markets share it."""
+        return await self.all(self.query(Instrument.symbol == symbol).order_by(Instrument.id))
+
+
+class InstrumentAliasRepository(Repository[InstrumentAlias]):
+    """Names that sources give to instruments."""
+
+    async def resolve(self, source: str, symbol: str, at: datetime) -> UUID | None:
+        """Return the id of what `source` called `symbol` at the instant `at`, UTC."""
+        valid = self.query(
+            InstrumentAlias.source == source,
+            InstrumentAlias.symbol == symbol,
+            InstrumentAlias.valid_from <= at,
+            or_(InstrumentAlias.valid_to.is_(None), InstrumentAlias.valid_to > at),
+        )
+        found = await self.first(valid.order_by(InstrumentAlias.valid_from.desc()))
+        return None if found is None else found.instrument_id
+
+
+class BarRepository(Repository[Bar]):
+    """Price bars, raw."""
+
+    async def between(
+        self, instrument_id: UUID, timeframe: Timeframe, *, start: datetime, end: datetime
+    ) -> Sequence[Bar]:
+        """Return bars with ``start <= time < end``, oldest first."""
+        inside = self.query(
+            Bar.instrument_id == instrument_id,
+            Bar.timeframe == timeframe,
+            Bar.time >= start,
+            Bar.time < end,
+        )
+        return await self.all(inside.order_by(Bar.time))
+
+    async def closes(
+        self, instrument_ids: Iterable[UUID], *, start: datetime, end: datetime
+    ) -> Sequence[tuple[UUID, datetime, Decimal]]:
+        """Return (instrument, bar start, close) of daily bars, oldest first."""
+        statement = (
+            select(Bar.instrument_id, Bar.time, Bar.close)
+            .where(
+                Bar.instrument_id.in_(list(instrument_ids)),
+                Bar.timeframe == Timeframe.D1,
+                Bar.time >= start,
+                Bar.time < end,
+            )
+            .order_by(Bar.time)
+        )
+        return [tuple(row) for row in (await self.session.execute(statement)).all()]
+
+
+class LatestPriceRepository(Repository[LatestPrice]):
+    """Newest prices."""
+
+
+class FxRateRepository(Repository[FxRate]):
+    """Daily exchange rates."""
+
+    async def on_or_before(self, base: str, quote: str, day: date) -> Decimal | None:
+        """Return quote currency for one unit of base on `day`, or on the last fixing before it.
+
+        Either direction of the pair serves; the inverse of a stored rate is exact to 60 digits.
+        """
+        if base == quote:
+            return Decimal(1)
+        pairs = or_(
+            (FxRate.base_currency == base) & (FxRate.quote_currency == quote),
+            (FxRate.base_currency == quote) & (FxRate.quote_currency == base),
+        )
+        found = await self.first(self.query(pairs, FxRate.on <= day).order_by(FxRate.on.desc()))
+        if found is None:
+            return None
+        if found.base_currency == base:
+            return found.rate
+        with exact():
+            return Decimal(1) / found.rate
+
+
+class CorporateActionRepository(Repository[CorporateAction]):
+    """Splits, dividends, mergers, spin-offs, renamings."""
+
+    async def of_instruments(self, instrument_ids: Iterable[UUID]) -> Sequence[CorporateAction]:
+        """Return the actions of these instruments in the order in which they took effect."""
+        statement = self.query(CorporateAction.instrument_id.in_(list(instrument_ids)))
+        return await self.all(statement.order_by(CorporateAction.effective_at, CorporateAction.id))

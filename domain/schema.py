@@ -1,0 +1,52 @@
+"""All of Tradekeep's tables, views and rights in one place: what Alembic, admin and tests read."""
+
+from typing import Final
+
+import domain.identity.models
+import domain.market.models
+import domain.messaging.models
+import domain.trading.declarations
+import domain.trading.models  # noqa: F401 - importing registers the tables
+from domain.db.objects import Grant, declare
+from domain.db.orm import Base
+from domain.db.roles import APP, READONLY, STAFF
+from domain.db.tenancy import declare_tenancy
+
+_ALL: Final = "SELECT, INSERT, UPDATE, DELETE"
+_READ: Final = "SELECT"
+_GROW: Final = "SELECT, INSERT"
+_FACT: Final = "SELECT, INSERT, UPDATE (status)"
+
+# What tenants and what staff may do. A tenant's import may meet an instrument nobody knew, so
+# tenants add instruments; they never change what others already refer to.
+RIGHTS: Final = {
+    "identity.users": ("SELECT, UPDATE", _ALL),
+    "identity.sessions": (_ALL, _ALL),
+    "identity.api_keys": (_ALL, _ALL),
+    "identity.oauth_tokens": (_ALL, _ALL),
+    "identity.preferences": (_ALL, _ALL),
+    "market.currencies": (_GROW, _ALL),
+    "market.instruments": (_GROW, _ALL),
+    "market.instrument_aliases": (_READ, _ALL),
+    "market.bars": (_READ, _ALL),
+    "market.latest_prices": (_READ, _ALL),
+    "market.fx_rates": (_READ, _ALL),
+    "market.corporate_actions": (_READ, _ALL),
+    "trading.portfolios": (_ALL, _ALL),
+    "trading.import_batches": ("SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE"),
+    "trading.trades": (_FACT, _FACT),
+    "trading.positions": (_ALL, _ALL),
+    "trading.lots": (_ALL, _ALL),
+    "trading.lot_closures": (_ALL, _ALL),
+    "trading.cash_movements": (_GROW, _GROW),
+    "trading.equity_snapshots": (_ALL, _ALL),
+    "messaging.outbox": ("INSERT", _ALL),
+}
+
+metadata = Base.metadata
+declare_tenancy(metadata, RIGHTS, tenant_table="identity.users")
+for _role in (APP, STAFF, READONLY):
+    declare(metadata, Grant("SELECT", "TABLE trading.round_trips", _role))
+
+AREAS: Final = ("identity", "market", "trading", "messaging")
+"""The PostgreSQL schemas, one an area, in the order of their dependencies."""

@@ -1,0 +1,108 @@
+"""Every setting, read once from the environment; nothing else in the code reads it.
+
+The prefix is ``TRADEKEEP_``; ``DATABASE_URL`` and ``REDIS_URL`` are honoured too. Values are
+checked when they are read: a wrong one names the variable and the rule, never the secret.
+"""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import platformdirs
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from domain.errors import ConfigurationError
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class Environment(StrEnum):
+    """Where the process runs; outside development unsafe settings are refused."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+def default_data_dir() -> Path:
+    """Return ``.data`` inside a source checkout, else the user's data folder."""
+    if (_CHECKOUT / "pyproject.toml").is_file() and (_CHECKOUT / "alembic").is_dir():
+        return _CHECKOUT / ".data"
+    return Path(platformdirs.user_data_dir("tradekeep"))
+
+
+class Settings(BaseSettings):
+    """All settings with their defaults; durations are seconds.
+
+    Example:
+        >>> Settings(port=9000).port
+        9000
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="TRADEKEEP_",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        populate_by_name=True,
+    )
+
+    environment: Environment = Environment.DEVELOPMENT
+    database_url: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("TRADEKEEP_DATABASE_URL", "DATABASE_URL")
+    )
+    redis_url: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("TRADEKEEP_REDIS_URL", "REDIS_URL")
+    )
+    data_dir: Path = Field(default_factory=default_data_dir)
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535)
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "localhost", "[::1]")
+    encryption_keys: SecretStr | None = None
+    pgbouncer: bool = False
+    pool_size: int = Field(5, ge=1, le=500)
+    pool_overflow: int = Field(10, ge=0, le=500)
+    pool_timeout: float = Field(10, gt=0, le=600)
+    connect_timeout: float = Field(10, gt=0, le=600)
+    statement_timeout: float = Field(30, gt=0, le=86_400)
+    lock_timeout: float = Field(5, gt=0, le=3_600)
+    idle_timeout: float = Field(60, gt=0, le=86_400)
+    session_idle_minutes: int = Field(30, ge=1, le=1_440)
+    session_hours: int = Field(12, ge=1, le=720)
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read the environment.
+
+        Raises:
+            ConfigurationError: A variable is malformed; the message names it and the rule.
+        """
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            raise ConfigurationError(_explain(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    problems = [f"{_variable(item['loc'])}: {item['msg']}" for item in error.errors()]
+    return "; ".join(problems)
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    name = str(location[0]) if location else "settings"
+    prefixed = f"TRADEKEEP_{name.upper()}"
+    return prefixed if prefixed in os.environ or name.islower() else name

@@ -1,0 +1,1 @@
+"""Portfolios, trades, positions, lots, cash and profit."""

@@ -1,0 +1,101 @@
+"""Cash: deposits, dividends and the cash side of trades. Append-only; a difference is a new row."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from domain.db.bulk import any_of, insert_new
+from domain.db.unit import UnitOfWork
+from domain.money import exact
+from domain.trading.ledger import CASHLESS_KINDS
+from domain.trading.models import CashMovement, Trade, TradeStatus
+from domain.trading.streams import CONVERSION_KINDS, ledger_key
+from domain.trading.terms import CashKind, TradeKind
+
+DEDUPE_KEY: Final = ("user_id", "portfolio_id", "source", "dedupe_key")
+_ZERO: Final = Decimal(0)
+
+
+class _Account(NamedTuple):
+    trade_id: UUID
+    kind: CashKind
+    currency: str
+
+
+async def settle(
+    unit: UnitOfWork, trades: Sequence[Trade], cash_by_key: Mapping[str, Decimal], *, is_new: bool
+) -> None:
+    """Make the movements of `trades` add up to what the ledger says; insert the differences.
+
+    A trade that was busted or corrected owes nothing: what it moved is moved back by a new row.
+
+    Args:
+        unit: The transaction; the trades' keys are locked.
+        trades: Every trade whose cash may differ, those that no longer count included.
+        cash_by_key: What each trade moved with all fees, by ledger key.
+        is_new: True when none of the trades has a movement yet, which saves asking.
+    """
+    booked = {} if is_new else await _booked(unit, trades)
+    rows: list[dict[str, Any]] = []
+    for trade in trades:
+        for account, amount in _owed(trade, cash_by_key).items():
+            total, count = booked.get(account, (_ZERO, 0))
+            with exact():
+                difference = amount - total
+            if difference:
+                rows.append(_movement(trade, account, difference, count))
+    await insert_new(unit.session, CashMovement, rows, key=DEDUPE_KEY)
+
+
+def _owed(trade: Trade, cash_by_key: Mapping[str, Decimal]) -> dict[_Account, Decimal]:
+    owed: dict[_Account, Decimal] = defaultdict(lambda: _ZERO)
+    counts = trade.status is TradeStatus.BOOKED and trade.kind is not TradeKind.BUST
+    pays_fees = counts and (trade.kind not in CASHLESS_KINDS or trade.kind in CONVERSION_KINDS)
+    cash = cash_by_key.get(ledger_key(trade), _ZERO) if counts else _ZERO
+    with exact():
+        value = cash + trade.fees_settled if cash or ledger_key(trade) in cash_by_key else _ZERO
+    if not counts:
+        value = _ZERO
+    owed[_Account(trade.id, CashKind.TRADE, trade.currency)] += value
+    fee_accounts = ((CashKind.COMMISSION, trade.commission), (CashKind.FEE, trade.fees))
+    for kind, amount in fee_accounts:
+        owed[_Account(trade.id, kind, trade.fee_currency)] += -amount if pays_fees else _ZERO
+    return owed
+
+
+async def _booked(
+    unit: UnitOfWork, trades: Sequence[Trade]
+) -> dict[_Account, tuple[Decimal, int]]:
+    totals = (
+        select(
+            CashMovement.trade_id,
+            CashMovement.kind,
+            CashMovement.currency,
+            func.sum(CashMovement.amount),
+            func.count(),
+        )
+        .where(CashMovement.trade_id == any_of([trade.id for trade in trades]))
+        .group_by(CashMovement.trade_id, CashMovement.kind, CashMovement.currency)
+    )
+    found = await unit.session.execute(totals)
+    return {_Account(*row[:3]): (row[3], row[4]) for row in found}
+
+
+def _movement(trade: Trade, account: _Account, amount: Decimal, count: int) -> dict[str, Any]:
+    return {
+        "user_id": trade.user_id,
+        "portfolio_id": trade.portfolio_id,
+        "instrument_id": trade.instrument_id,
+        "trade_id": trade.id,
+        "import_batch_id": trade.import_batch_id,
+        "kind": account.kind,
+        "amount": amount,
+        "currency": account.currency,
+        "effective_at": trade.executed_at,
+        "source": "ledger",
+        "dedupe_key": f"{trade.id}:{account.kind}:{account.currency}:{count}",
+    }

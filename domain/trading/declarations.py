@@ -1,0 +1,74 @@
+"""What the trading schema has beside its tables: append-only triggers and the round-trip view."""
+
+from domain.db.objects import Function, Trigger, View, declare
+from domain.db.orm import Base
+
+REFUSE_CHANGE = Function(
+    schema="trading",
+    name="refuse_change",
+    arguments="",
+    returns="trigger",
+    language="plpgsql",
+    body="""
+BEGIN
+  IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'trades'
+     AND to_jsonb(OLD) - 'status' = to_jsonb(NEW) - 'status'
+     AND OLD.status = 'booked' AND NEW.status IN ('corrected', 'busted', 'reverted') THEN
+    RETURN NEW;
+  END IF;
+  IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'trades'
+     AND to_jsonb(OLD) - 'status' = to_jsonb(NEW) - 'status'
+     AND OLD.status IN ('corrected', 'busted') AND NEW.status IN ('booked', 'reverted') THEN
+    RETURN NEW;
+  END IF;
+  RAISE EXCEPTION '%.% is append-only: book a correction instead', TG_TABLE_SCHEMA, TG_TABLE_NAME
+    USING ERRCODE = 'insufficient_privilege';
+END
+""",
+)
+
+ROUND_TRIPS = View(
+    schema="trading",
+    name="round_trips",
+    comment="Closed position cycles, one row each, in the shape of nof0's trades",
+    definition="""
+SELECT p.id,
+       p.user_id,
+       p.portfolio_id,
+       p.instrument_id,
+       i.symbol,
+       p.side,
+       p.peak_quantity AS quantity,
+       p.entry_price,
+       p.exit_price,
+       p.opened_at AS entry_at,
+       p.closed_at AS exit_at,
+       (extract(epoch FROM p.opened_at) * 1000)::bigint AS entry_ts_ms,
+       (extract(epoch FROM p.closed_at) * 1000)::bigint AS exit_ts_ms,
+       p.realized_gross_pnl,
+       p.realized_fees AS total_commission,
+       p.realized_pnl AS realized_net_pnl,
+       p.currency,
+       p.leverage,
+       p.confidence
+  FROM trading.positions p
+  JOIN market.instruments i ON i.id = p.instrument_id
+ WHERE p.status = 'closed'
+""",
+)
+
+declare(
+    Base.metadata,
+    REFUSE_CHANGE,
+    *(
+        Trigger(
+            schema="trading",
+            table=table,
+            name="append_only",
+            definition="BEFORE UPDATE OR DELETE FOR EACH ROW"
+            " EXECUTE FUNCTION trading.refuse_change()",
+        )
+        for table in ("trades", "cash_movements")
+    ),
+    ROUND_TRIPS,
+)
