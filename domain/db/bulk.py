@@ -6,14 +6,17 @@ of parameters and are 15 to 20 times slower.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    Boolean,
     Column,
+    ColumnElement,
     Select,
     Table,
+    TextClause,
     Uuid,
     all_,
     any_,
@@ -159,8 +162,8 @@ async def insert_new(
     model: type[M],
     rows: Sequence[Mapping[str, Any]],
     *,
-    key: Sequence[str],
-    where: Any = None,
+    key: Sequence[str] | None,
+    where: TextClause | None = None,
 ) -> Sequence[M]:
     """Insert the rows whose key is not taken and return them as entities; leave the others.
 
@@ -168,12 +171,12 @@ async def insert_new(
         session: The unit's session.
         model: The model; none of the given columns may be an array.
         rows: Values by attribute name.
-        key: Attributes of a unique index.
+        key: Attributes of a unique index; None for any of them.
         where: The index's predicate, when it is partial.
     """
     inserted: list[M] = []
     attributes = inspect(model).column_attrs
-    elements = [attributes[name].columns[0] for name in key]
+    elements = None if key is None else [attributes[name].columns[0] for name in key]
     for batch in _batches(rows):
         columns = _columns(model, batch)
         statement = _insert_from_arrays(model, columns, _arrays(columns, batch))
@@ -197,14 +200,16 @@ def _upsert_statement(plan: UpsertPlan, columns: Mapping[str, Column[Any]]) -> S
     statement = _insert_from_arrays(plan.model, columns)
     key = [attributes[name].columns[0] for name in plan.key]
     if plan.update:
-        changes = {columns[name].name: statement.excluded[columns[name].name] for name in plan.update}
+        changes = {
+            columns[name].name: statement.excluded[columns[name].name] for name in plan.update
+        }
         statement = statement.on_conflict_do_update(index_elements=key, set_=changes)
     else:
         statement = statement.on_conflict_do_nothing(index_elements=key)
     # A row that this command inserted has no deleting transaction yet; works on every version.
     is_new = text("(xmax = 0) AS is_new")
     written = statement.returning(is_new).cte("written")
-    flag = column("is_new")
+    flag: ColumnElement[bool] = column("is_new", Boolean)
     return select(func.count().filter(flag), func.count()).select_from(written)
 
 
@@ -214,7 +219,9 @@ def _insert_from_arrays(
     values: Mapping[str, Any] | None = None,
 ) -> PgInsert:
     parameters = (
-        bindparam(name, None if values is None else values[name], type_=ARRAY(col.type, dimensions=1))
+        bindparam(
+            name, None if values is None else values[name], type_=ARRAY(col.type, dimensions=1)
+        )
         for name, col in columns.items()
     )
     names = [col.name for col in columns.values()]
@@ -236,7 +243,7 @@ def _columns(model: type[Base], rows: Sequence[Mapping[str, Any]]) -> dict[str, 
     for index, row in enumerate(rows):
         if row.keys() != first.keys():
             raise InvalidData(f"rows[{index}]", sorted(row), "have the same attributes as rows[0]")
-    return {name: attributes[name].columns[0] for name in first}
+    return {name: cast("Column[Any]", attributes[name].columns[0]) for name in first}
 
 
 def _arrays(

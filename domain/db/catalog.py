@@ -38,8 +38,8 @@ class Fact:
         drop: The statements that undo it.
         relation: The table or view it belongs to, as ``schema.name``.
         column: The column it belongs to.
-        shape: What may not differ when it is changed in place: a routine's arguments and result,
-            how a column gets its value.
+        shape: What may not differ when it is changed in place: a routine's arguments and result;
+            ``plain`` or ``generated`` for a column; the kind of object that a comment is on.
         address: Where PostgreSQL keeps the object it is, or speaks about.
     """
 
@@ -165,7 +165,7 @@ def _depends(connection: Connection) -> list[tuple[int, ...]]:
     return [tuple(row) for row in connection.execute(_DEPENDS)]
 
 
-_REMARKS: Final = frozenset({"comment", "grant", "not null", "row security", "storage"})
+_REMARKS: Final = frozenset({"comment", "grant", "identity", "not null", "row security", "storage"})
 _COMMENT_WORDS: Final = {
     "table column": "COLUMN",
     "view column": "COLUMN",
@@ -185,20 +185,20 @@ _COMMENTS: Final = text(
 # type of a table, a generated column's expression.
 _STANDS_FOR: Final = text(
     """
-    SELECT 'pg_rewrite'::regclass::bigint, oid::bigint, 0,
-           'pg_class'::regclass::bigint, ev_class::bigint, 0
+    SELECT 'pg_rewrite'::regclass::oid::bigint, oid::bigint, 0,
+           'pg_class'::regclass::oid::bigint, ev_class::bigint, 0
     FROM pg_rewrite WHERE rulename = '_RETURN'
     UNION ALL
-    SELECT 'pg_class'::regclass::bigint, conindid::bigint, 0,
-           'pg_constraint'::regclass::bigint, oid::bigint, 0
+    SELECT 'pg_class'::regclass::oid::bigint, conindid::bigint, 0,
+           'pg_constraint'::regclass::oid::bigint, oid::bigint, 0
     FROM pg_constraint WHERE conindid <> 0 AND contype IN ('p', 'u', 'x')
     UNION ALL
-    SELECT 'pg_type'::regclass::bigint, reltype::bigint, 0,
-           'pg_class'::regclass::bigint, oid::bigint, 0
+    SELECT 'pg_type'::regclass::oid::bigint, reltype::bigint, 0,
+           'pg_class'::regclass::oid::bigint, oid::bigint, 0
     FROM pg_class WHERE reltype <> 0
     UNION ALL
-    SELECT 'pg_attrdef'::regclass::bigint, oid::bigint, 0,
-           'pg_class'::regclass::bigint, adrelid::bigint, adnum::int
+    SELECT 'pg_attrdef'::regclass::oid::bigint, oid::bigint, 0,
+           'pg_class'::regclass::oid::bigint, adrelid::bigint, adnum::int
     FROM pg_attrdef
     """
 )

@@ -1,4 +1,4 @@
-"""What PostgreSQL has and SQLAlchemy does not declare: views, functions, triggers, policies, grants.
+"""What PostgreSQL has and SQLAlchemy does not declare: views, functions, triggers, rights.
 
 An area declares them beside its tables with `declare`; `create_all` builds a database from the
 models, and `domain.db.autogenerate` turns every change of them into a migration. How a database
@@ -353,6 +353,11 @@ def schemas(metadata: MetaData) -> tuple[str, ...]:
     tables = {table.schema for table in metadata.tables.values()}
     objects = {item.schema for item in declared(metadata)}
     return tuple(sorted(name for name in tables | objects if name is not None))
+
+
+def extensions(metadata: MetaData) -> tuple[str, ...]:
+    """Return the names of the declared extensions."""
+    return tuple(item.name for item in declared(metadata) if isinstance(item, Extension))
 
 
 def generated_schemas(metadata: MetaData) -> frozenset[str]:

@@ -97,7 +97,7 @@ class Repository(Generic[M]):
     def _scope(self) -> tuple[ColumnElement[bool], ...]:
         if self._tenant is None or not issubclass(self.model, Owned):
             return ()
-        return (self.model.user_id == self._tenant,)  # type: ignore[arg-type]  # a column expression
+        return (self.model.user_id == self._tenant,)
 
     def _find_statement(self) -> Select[Any]:
         is_scoped = self._tenant is not None
@@ -380,4 +380,3 @@ def repository_for(model: type[M]) -> type[Repository[M]]:
         found = type(f"{model.__name__}Repository", (Repository,), {"model": model})
         _REPOSITORIES[model] = found
     return found
-

@@ -27,6 +27,12 @@ ROLES: Final = (OWNER, APP, STAFF, READONLY)
 
 _DENIED: Final = "42501"
 _MEMBERSHIP_HAS_OPTIONS_SINCE: Final = 160_000
+_CREATE: Final = "CREATE ROLE {role} NOLOGIN NOSUPERUSER NOBYPASSRLS"
+_PUBLIC_SCHEMA: Final = f"GRANT USAGE, CREATE ON SCHEMA public TO {OWNER}"
+_CLOSE_FUNCTIONS: Final = (
+    f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"
+)
+
 _ROLES: Final = text(
     """
     SELECT name, rolname IS NOT NULL AS is_made,
@@ -74,8 +80,8 @@ def ensure_roles(connection: Connection) -> None:
         with connection.begin_nested():
             for statement in missing:
                 connection.exec_driver_sql(_race_safe(statement))
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != _DENIED:
+    except (DBAPIError, AccessDenied) as error:
+        if getattr(getattr(error, "orig", error), "sqlstate", None) != _DENIED:
             raise
         script = "".join(f"  {statement};\n" for statement in missing)
         raise AccessDenied(
@@ -101,6 +107,18 @@ def missing_setup(connection: Connection) -> list[str]:
     return [*_role_statements(roles, database), *_database_statements(database)]
 
 
+def setup_script() -> list[str]:
+    """Return statements that do what `ensure_roles` does, for a script; may be run again."""
+    database = f"EXECUTE format('GRANT CREATE ON DATABASE %I TO {OWNER}', current_database())"
+    return [
+        *(_race_safe(_CREATE.format(role=role)) for role in ROLES),
+        *(f"GRANT {role} TO CURRENT_USER" for role in ROLES),
+        _race_safe(database),
+        _PUBLIC_SCHEMA,
+        _race_safe(_CLOSE_FUNCTIONS),
+    ]
+
+
 def _role_statements(roles: Sequence[RowMapping], database: RowMapping) -> Iterator[str]:
     options = ""
     if database["version"] >= _MEMBERSHIP_HAS_OPTIONS_SINCE:
@@ -108,7 +126,7 @@ def _role_statements(roles: Sequence[RowMapping], database: RowMapping) -> Itera
         options = " WITH SET TRUE, INHERIT FALSE"
     for role in roles:
         if not role["is_made"]:
-            yield f"CREATE ROLE {role['name']} NOLOGIN NOSUPERUSER NOBYPASSRLS"
+            yield _CREATE.format(role=role["name"])
     for role in roles:
         if not role["is_ours"]:
             yield f"GRANT {role['name']} TO {quoted(database['login'])}{options}"
@@ -118,9 +136,9 @@ def _database_statements(database: RowMapping) -> Iterator[str]:
     if not database["creates"]:
         yield f"GRANT CREATE ON DATABASE {quoted(database['name'])} TO {OWNER}"
     if not database["creates_in_public"]:
-        yield f"GRANT USAGE, CREATE ON SCHEMA public TO {OWNER}"
+        yield _PUBLIC_SCHEMA
     if not database["closes_functions"]:
-        yield f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"
+        yield _CLOSE_FUNCTIONS
 
 
 def _race_safe(statement: str) -> str:
@@ -128,7 +146,7 @@ def _race_safe(statement: str) -> str:
     return f"""DO $race$
     DECLARE before text := current_setting('role');
     BEGIN
-      IF {str(statement.startswith("ALTER DEFAULT")).lower()} THEN
+      IF {statement == _CLOSE_FUNCTIONS} THEN
         -- Only the role itself may: to have been granted it is not enough.
         PERFORM set_config('role', '{OWNER}', true);
       END IF;

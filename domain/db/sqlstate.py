@@ -15,7 +15,10 @@ from domain import errors
 _BY_STATE: Final[dict[str, tuple[type[errors.DatabaseError], str]]] = {
     "23505": (errors.AlreadyExists, "a row with this key exists already"),
     "23P01": (errors.AlreadyExists, "a row that overlaps this one exists already"),
-    "23503": (errors.ReferenceViolation, "a row that this one refers to, or is used by, forbids it"),
+    "23503": (
+        errors.ReferenceViolation,
+        "a row that this one refers to, or is used by, forbids it",
+    ),
     "23001": (errors.ReferenceViolation, "the row is still in use"),
     "23514": (errors.CheckFailed, "a value breaks a rule of the table"),
     "23502": (errors.CheckFailed, "a required value is missing"),

@@ -91,7 +91,9 @@ class UserSession(Owned, Record, kw_only=True, eq=False, repr=False):
         CheckConstraint(
             "revoked_at IS NULL OR revoked_at >= issued_at", name="revoked_after_issue"
         ),
-        Index("ix_sessions_live", "user_id", "expires_at", postgresql_where=text("revoked_at IS NULL")),
+        Index(
+            "ix_sessions_live", "user_id", "expires_at", postgresql_where=text("revoked_at IS NULL")
+        ),
         {"schema": _SCHEMA, "comment": "Logins, revocable on the server"},
     )
 

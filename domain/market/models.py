@@ -276,7 +276,11 @@ class LatestPrice(Base, kw_only=True, eq=False, repr=False):
     __tablename__ = "latest_prices"
     __table_args__ = (
         CheckConstraint("bid IS NULL OR ask IS NULL OR bid <= ask", name="bid_below_ask"),
-        {"schema": _SCHEMA, "comment": "Newest price an instrument", "postgresql_with": {"fillfactor": 70}},
+        {
+            "schema": _SCHEMA,
+            "comment": "Newest price an instrument",
+            "postgresql_with": {"fillfactor": 70},
+        },
     )
 
     instrument_id: Mapped[UUID] = mapped_column(

@@ -77,7 +77,8 @@ class BarRepository(Repository[Bar]):
             )
             .order_by(Bar.time)
         )
-        return [tuple(row) for row in (await self.session.execute(statement)).all()]
+        found = await self.session.execute(statement)
+        return [(instrument_id, time, close) for instrument_id, time, close in found]
 
 
 class LatestPriceRepository(Repository[LatestPrice]):
@@ -105,6 +106,19 @@ class FxRateRepository(Repository[FxRate]):
             return found.rate
         with exact():
             return Decimal(1) / found.rate
+
+    async def history(self, base: str, quote: str) -> Sequence[tuple[date, Decimal]]:
+        """Return (day, quote currency for one unit of base) of all fixings, oldest first."""
+        pairs = or_(
+            (FxRate.base_currency == base) & (FxRate.quote_currency == quote),
+            (FxRate.base_currency == quote) & (FxRate.quote_currency == base),
+        )
+        fixings = await self.all(self.query(pairs).order_by(FxRate.on))
+        with exact():
+            return [
+                (fixing.on, fixing.rate if fixing.base_currency == base else 1 / fixing.rate)
+                for fixing in fixings
+            ]
 
 
 class CorporateActionRepository(Repository[CorporateAction]):

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import exists, or_, select, text, tuple_
+from sqlalchemy import Select, exists, func, or_, select, text, tuple_
 from sqlalchemy.orm import aliased
 
 from domain.db.bulk import insert_new, none_of
 from domain.db.unit import UnitOfWork
 from domain.errors import ConflictingTrade
-from domain.market.models import Instrument
+from domain.market.models import CorporateAction, Instrument
 from domain.market.repositories import CorporateActionRepository
 from domain.trading.cash import settle
 from domain.trading.keys import BookKey
@@ -64,21 +64,36 @@ _LOCK: Final = text(
 )
 
 
+Identity = tuple[str, str]
+"""Source and dedupe key: what makes two rows the same trade."""
+
+
 @dataclass(slots=True)
 class Outcome:
     """What the desk did.
 
     Args:
-        trades: The stored trades in the order they were given, duplicates as first booked.
+        trades: The stored trade of each identity, duplicates as first booked.
         new_ids: Which of them are new.
+        conflicts: Identities that were given or booked with other economics, and the fields.
         positions: The newest cycle of each key that changed.
         closures: Closures written now.
     """
 
-    trades: Sequence[Trade]
-    new_ids: frozenset[UUID]
+    trades: dict[Identity, Trade] = field(default_factory=dict)
+    new_ids: frozenset[UUID] = frozenset()
+    conflicts: dict[Identity, tuple[str, ...]] = field(default_factory=dict)
     positions: dict[BookKey, Position] = field(default_factory=dict)
     closures: list[LotClosure] = field(default_factory=list)
+
+    def require_no_conflict(self) -> None:
+        """Refuse the whole booking when any trade contradicts another.
+
+        Raises:
+            ConflictingTrade: For the first of them.
+        """
+        for (_, dedupe_key), fields in self.conflicts.items():
+            raise ConflictingTrade(dedupe_key, fields)
 
     def add(self, key: BookKey, saved: Saved) -> None:
         """Take in what was saved for `key`."""
@@ -107,28 +122,21 @@ class Desk:
     ) -> Outcome:
         """Insert the trades that are new and update the projections of their keys.
 
-        Raises:
-            ConflictingTrade: A dedupe key was booked before with other economics.
+        Trades that contradict each other or what is booked are left out and reported.
         """
         self._instruments.update(instruments)
-        if not rows:
-            return Outcome(trades=(), new_ids=frozenset())
-        unique = _without_repetition(rows)
+        outcome = Outcome()
+        unique = _without_repetition(rows, outcome.conflicts)
+        if not unique:
+            return outcome
         await self.lock(_keys_of(unique))
         inserted = await insert_new(
-            self.unit.session,
-            Trade,
-            unique,
-            key=_DEDUPE_KEY,
-            where=text("status <> 'reverted'"),
+            self.unit.session, Trade, unique, key=_DEDUPE_KEY, where=text("status <> 'reverted'")
         )
-        trades = {(trade.source, trade.dedupe_key): trade for trade in inserted}
+        outcome.trades = {(trade.source, trade.dedupe_key): trade for trade in inserted}
+        outcome.new_ids = frozenset(trade.id for trade in inserted)
         if len(inserted) < len(unique):
-            trades |= await self._booked_before(unique, trades)
-        outcome = Outcome(
-            trades=[trades[_identity(row)] for row in rows],
-            new_ids=frozenset(trade.id for trade in inserted),
-        )
+            await self._take_duplicates(unique, outcome)
         await self._project(inserted, outcome)
         return outcome
 
@@ -146,17 +154,14 @@ class Desk:
 
     async def rebuild(self, keys: Iterable[BookKey], outcome: Outcome | None = None) -> Outcome:
         """Lock and replay `keys`, and every key that is linked to them, from all their facts."""
-        outcome = outcome or Outcome(trades=(), new_ids=frozenset())
+        outcome = outcome or Outcome()
         connected = await self._connected(set(keys))
         await self.lock(connected)
         await self._replay(connected, outcome)
         return outcome
 
-    async def _booked_before(
-        self, rows: Sequence[Mapping[str, Any]], new: Mapping[tuple[str, str], Trade]
-    ) -> dict[tuple[str, str], Trade]:
-        wanted = {_identity(row): row for row in rows if _identity(row) not in new}
-        found: dict[tuple[str, str], Trade] = {}
+    async def _take_duplicates(self, rows: Sequence[Mapping[str, Any]], outcome: Outcome) -> None:
+        wanted = {identity_of(row): row for row in rows if identity_of(row) not in outcome.trades}
         for batch in _chunks(list(wanted)):
             statement = select(Trade).where(
                 Trade.portfolio_id == self.portfolio.id,
@@ -164,10 +169,12 @@ class Desk:
                 tuple_(Trade.source, Trade.dedupe_key).in_(batch),
             )
             for trade in await self.unit.session.scalars(statement):
-                found[(trade.source, trade.dedupe_key)] = trade
-        for identity, row in wanted.items():
-            _require_same_economics(found[identity], row)
-        return found
+                identity = (trade.source, trade.dedupe_key)
+                stored = {name: getattr(trade, name) for name in _ECONOMICS}
+                if differing := _differing(stored, wanted[identity]):
+                    outcome.conflicts[identity] = differing
+                else:
+                    outcome.trades[identity] = trade
 
     async def _project(self, trades: Sequence[Trade], outcome: Outcome) -> None:
         by_key: defaultdict[BookKey, list[Trade]] = defaultdict(list)
@@ -175,9 +182,9 @@ class Desk:
             by_key[BookKey.of(trade)].append(trade)
         late: set[BookKey] = set()
         for key, members in by_key.items():
-            if any(self._is_linked(trade) for trade in members):
-                late.add(key)
-            elif not await self._continue(key, members, outcome):
+            if any(self._is_linked(trade) for trade in members) or not await self._continue(
+                key, members, outcome
+            ):
                 late.add(key)
         if late:
             await self.rebuild(late, outcome)
@@ -223,7 +230,9 @@ class Desk:
         )
         trade = (await self.unit.session.scalars(newest)).first()
         actions = self.unit.repository(CorporateActionRepository)
-        times = [action.effective_at for action in await actions.of_instruments([key.instrument_id])]
+        times = [
+            action.effective_at for action in await actions.of_instruments([key.instrument_id])
+        ]
         orders: list[Order] = [(time, 0, "") for time in times]
         if trade is not None:
             orders.append((trade.executed_at, trade.sequence, ledger_key(trade)))
@@ -231,15 +240,38 @@ class Desk:
 
     async def _connected(self, keys: set[BookKey]) -> set[BookKey]:
         """Return `keys` and all keys that conversions or rolled premiums tie to them."""
+        pairs = await self._spin_offs()
         connected: set[BookKey] = set()
         frontier = keys
         while frontier:
             connected |= frontier
             found = await self.unit.session.execute(self._linked_keys(frontier))
-            frontier = {BookKey(self.portfolio.id, *row) for row in found} - connected
+            linked = {BookKey(self.portfolio.id, *row) for row in found}
+            linked |= {key for pair in pairs if pair & frontier for key in pair}
+            frontier = linked - connected
         return connected
 
-    def _linked_keys(self, keys: set[BookKey]) -> Any:
+    async def _spin_offs(self) -> list[set[BookKey]]:
+        """Return the pairs of keys, parent and child, that spin-offs tie together."""
+        statement = select(Trade, CorporateAction.instrument_id).join(
+            CorporateAction,
+            Trade.link_key.startswith(
+                func.concat("spin_off:", CorporateAction.id, ":"), autoescape=False
+            ),
+        )
+        found = await self.unit.session.execute(
+            statement.where(
+                Trade.portfolio_id == self.portfolio.id,
+                Trade.link_key.like("spin_off:%"),
+                Trade.status == TradeStatus.BOOKED,
+            )
+        )
+        return [
+            {BookKey.of(trade), BookKey.of(trade)._replace(instrument_id=parent)}
+            for trade, parent in found
+        ]
+
+    def _linked_keys(self, keys: set[BookKey]) -> Select[Any]:
         here, there = aliased(Trade), aliased(Trade)
         kinds = set(CONVERSION_KINDS)
         if self.portfolio.assignment_policy is AssignmentPolicy.ROLL_INTO_UNDERLYING:
@@ -320,7 +352,8 @@ class Desk:
             self._instruments |= await self.unit[Instrument].many(missing)
 
 
-def _identity(row: Mapping[str, Any]) -> tuple[str, str]:
+def identity_of(row: Mapping[str, Any]) -> Identity:
+    """Return what makes `row` the same trade as another."""
     return (row["source"], row["dedupe_key"])
 
 
@@ -331,25 +364,21 @@ def _keys_of(rows: Iterable[Mapping[str, Any]]) -> set[BookKey]:
     }
 
 
-def _without_repetition(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    unique: dict[tuple[str, str], dict[str, Any]] = {}
+def _without_repetition(
+    rows: Sequence[dict[str, Any]], conflicts: dict[Identity, tuple[str, ...]]
+) -> list[dict[str, Any]]:
+    unique: dict[Identity, dict[str, Any]] = {}
     for row in rows:
-        first = unique.setdefault(_identity(row), row)
-        if first is not row:
-            _require_equal(row["dedupe_key"], first, row)
-    return list(unique.values())
+        first = unique.setdefault(identity_of(row), row)
+        if differing := _differing(first, row):
+            conflicts[identity_of(row)] = differing
+    # Nobody can tell which of two contradicting rows is right: neither is booked.
+    return [row for identity, row in unique.items() if identity not in conflicts]
 
 
-def _require_same_economics(stored: Trade, row: Mapping[str, Any]) -> None:
-    _require_equal(stored.dedupe_key, {name: getattr(stored, name) for name in _ECONOMICS}, row)
-
-
-def _require_equal(key: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
-    differing = tuple(name for name in _ECONOMICS if first[name] != second[name])
-    if differing:
-        raise ConflictingTrade(key, differing)
+def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(name for name in _ECONOMICS if first[name] != second[name])
 
 
 def _chunks(items: list[Any], size: int = 1_000) -> Iterable[list[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))
-

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from domain.db.bulk import any_of, insert_new
-from domain.db.unit import UnitOfWork
+from domain.db.unit import Unit, UnitOfWork
 from domain.money import exact
 from domain.trading.ledger import CASHLESS_KINDS
 from domain.trading.models import CashMovement, Trade, TradeStatus
@@ -20,7 +20,9 @@ DEDUPE_KEY: Final = ("user_id", "portfolio_id", "source", "dedupe_key")
 _ZERO: Final = Decimal(0)
 
 
-class _Account(NamedTuple):
+class Account(NamedTuple):
+    """What one trade moves for one reason in one currency."""
+
     trade_id: UUID
     kind: CashKind
     currency: str
@@ -39,10 +41,10 @@ async def settle(
         cash_by_key: What each trade moved with all fees, by ledger key.
         is_new: True when none of the trades has a movement yet, which saves asking.
     """
-    booked = {} if is_new else await _booked(unit, trades)
+    booked = {} if is_new else await movements_of(unit, trades)
     rows: list[dict[str, Any]] = []
     for trade in trades:
-        for account, amount in _owed(trade, cash_by_key).items():
+        for account, amount in owed(trade, cash_by_key).items():
             total, count = booked.get(account, (_ZERO, 0))
             with exact():
                 difference = amount - total
@@ -51,8 +53,9 @@ async def settle(
     await insert_new(unit.session, CashMovement, rows, key=DEDUPE_KEY)
 
 
-def _owed(trade: Trade, cash_by_key: Mapping[str, Decimal]) -> dict[_Account, Decimal]:
-    owed: dict[_Account, Decimal] = defaultdict(lambda: _ZERO)
+def owed(trade: Trade, cash_by_key: Mapping[str, Decimal]) -> dict[Account, Decimal]:
+    """Return what `trade` must have moved; zeros for a trade that does not count."""
+    owed: dict[Account, Decimal] = defaultdict(lambda: _ZERO)
     counts = trade.status is TradeStatus.BOOKED and trade.kind is not TradeKind.BUST
     pays_fees = counts and (trade.kind not in CASHLESS_KINDS or trade.kind in CONVERSION_KINDS)
     cash = cash_by_key.get(ledger_key(trade), _ZERO) if counts else _ZERO
@@ -60,16 +63,15 @@ def _owed(trade: Trade, cash_by_key: Mapping[str, Decimal]) -> dict[_Account, De
         value = cash + trade.fees_settled if cash or ledger_key(trade) in cash_by_key else _ZERO
     if not counts:
         value = _ZERO
-    owed[_Account(trade.id, CashKind.TRADE, trade.currency)] += value
+    owed[Account(trade.id, CashKind.TRADE, trade.currency)] += value
     fee_accounts = ((CashKind.COMMISSION, trade.commission), (CashKind.FEE, trade.fees))
     for kind, amount in fee_accounts:
-        owed[_Account(trade.id, kind, trade.fee_currency)] += -amount if pays_fees else _ZERO
+        owed[Account(trade.id, kind, trade.fee_currency)] += -amount if pays_fees else _ZERO
     return owed
 
 
-async def _booked(
-    unit: UnitOfWork, trades: Sequence[Trade]
-) -> dict[_Account, tuple[Decimal, int]]:
+async def movements_of(unit: Unit, trades: Sequence[Trade]) -> dict[Account, tuple[Decimal, int]]:
+    """Return for each account what its movements add up to and how many they are."""
     totals = (
         select(
             CashMovement.trade_id,
@@ -82,10 +84,14 @@ async def _booked(
         .group_by(CashMovement.trade_id, CashMovement.kind, CashMovement.currency)
     )
     found = await unit.session.execute(totals)
-    return {_Account(*row[:3]): (row[3], row[4]) for row in found}
+    return {
+        Account(trade_id, kind, currency): (total, count)
+        for trade_id, kind, currency, total, count in found
+        if trade_id is not None
+    }
 
 
-def _movement(trade: Trade, account: _Account, amount: Decimal, count: int) -> dict[str, Any]:
+def _movement(trade: Trade, account: Account, amount: Decimal, count: int) -> dict[str, Any]:
     return {
         "user_id": trade.user_id,
         "portfolio_id": trade.portfolio_id,

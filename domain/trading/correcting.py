@@ -14,12 +14,20 @@ from domain.db.unit import UnitOfWork
 from domain.errors import InvalidData, NotFound
 from domain.market.models import Instrument
 from domain.trading.announcing import announce
-from domain.trading.booking import Desk
+from domain.trading.booking import Desk, identity_of
 from domain.trading.keys import BookKey
-from domain.trading.models import BatchStatus, CashMovement, ImportBatch, Portfolio, Trade, TradeStatus
-from domain.trading.recording import Booked, NewTrade, TradeDetails, new_row
+from domain.trading.models import (
+    BatchStatus,
+    CashMovement,
+    ImportBatch,
+    Portfolio,
+    Trade,
+    TradeStatus,
+)
+from domain.trading.recording import Booked, NewTrade, RowMaker, TradeDetails
 from domain.trading.terms import TradeKind
 
+_REASON_LENGTH: Final = 500
 _CARRIED: Final = (
     "side",
     "quantity",
@@ -59,9 +67,9 @@ async def correct_trade(
         NotFound: No such trade.
         InvalidData: It does not count any more, or a new value breaks a rule.
     """
-    for field in changes:
+    for field, value in changes.items():
         if field not in _CORRECTABLE:
-            raise InvalidData(field, changes[field], "be a field that a correction may change")  # type: ignore[literal-required]  # checked names
+            raise InvalidData(field, value, "be a field that a correction may change")
     trade, portfolio, desk = await _locked(unit, trade_id)
     instrument = await unit[Instrument].get(trade.instrument_id)
     details: dict[str, Any] = {name: getattr(trade, name) for name in _CARRIED}
@@ -77,8 +85,9 @@ async def correct_trade(
         import_batch_id=trade.import_batch_id,
         **details,
     )
-    outcome = await desk.book([await new_row(unit, portfolio, new)], {instrument.id: instrument})
-    replacement = outcome.trades[0]
+    row = await RowMaker(unit, portfolio).row(new)
+    outcome = await desk.book([row], {instrument.id: instrument})
+    replacement = outcome.trades[identity_of(row)]
     keys = {BookKey.of(trade), BookKey.of(replacement)}
     outcome = await desk.rebuild(keys, outcome)
     await announce(unit, portfolio, [trade, replacement])
@@ -102,7 +111,7 @@ async def bust_trade(unit: UnitOfWork, trade_id: UUID, *, reason: str) -> Trade:
         NotFound: No such trade.
         InvalidData: It does not count any more, or the reason is empty or too long.
     """
-    if not 1 <= len(reason) <= 500:
+    if not 1 <= len(reason) <= _REASON_LENGTH:
         raise InvalidData("reason", reason, "be 1 to 500 characters")
     trade, portfolio, desk = await _locked(unit, trade_id)
     await _mark(unit, [trade.id], TradeStatus.BUSTED)
@@ -130,9 +139,7 @@ async def revert_import(unit: UnitOfWork, batch_id: UUID) -> int:
         raise InvalidData("import", str(batch_id), "not be reverted already")
     portfolio = await unit[Portfolio].get(batch.portfolio_id)
     trades = await unit[Trade].all(
-        unit[Trade].query(
-            Trade.import_batch_id == batch.id, Trade.status != TradeStatus.REVERTED
-        )
+        unit[Trade].query(Trade.import_batch_id == batch.id, Trade.status != TradeStatus.REVERTED)
     )
     desk = Desk(unit, portfolio)
     keys = {BookKey.of(trade) for trade in trades}

@@ -1,12 +1,15 @@
 """Position keys: what makes two trades belong to one position."""
 
-from typing import Any, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_
+from sqlalchemy.orm.util import AliasedClass
 
 from domain.errors import InvalidData
 from domain.trading.models import Position, Trade
+
+_PART_LENGTH: Final = 100
 
 
 class BookKey(NamedTuple):
@@ -28,7 +31,9 @@ class BookKey(NamedTuple):
         parts = (self.portfolio_id, self.instrument_id, self.strategy, self.position_ref)
         return "|".join("" if part is None else str(part) for part in parts)
 
-    def matches(self, model: Any) -> ColumnElement[bool]:
+    def matches(
+        self, model: type[Trade] | type[Position] | AliasedClass[Trade]
+    ) -> ColumnElement[bool]:
         """Return the condition for the rows of this key in `Trade`, `Position` or an alias."""
         return and_(
             model.portfolio_id == self.portfolio_id,
@@ -46,6 +51,6 @@ def checked_part(field: str, value: str | None) -> str | None:
     """
     if value is None:
         return None
-    if not 1 <= len(value) <= 100 or "|" in value or "\x00" in value:
+    if not 1 <= len(value) <= _PART_LENGTH or "|" in value or "\x00" in value:
         raise InvalidData(field, value, "be 1 to 100 characters without | or NUL")
     return value

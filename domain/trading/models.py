@@ -177,9 +177,7 @@ class ImportBatch(Owned, Timestamped, Record, kw_only=True, eq=False, repr=False
         JSONB, default_factory=dict, comment="Refused rows: line, column, value, rule"
     )
 
-    portfolio: Mapped[Portfolio] = relationship(
-        init=False, lazy="raise_on_sql", viewonly=True
-    )
+    portfolio: Mapped[Portfolio] = relationship(init=False, lazy="raise_on_sql", viewonly=True)
 
     def __str__(self) -> str:
         return f"{self.source} {self.filename or ''}".strip()
@@ -215,7 +213,9 @@ class Trade(Owned, Record, kw_only=True, eq=False, repr=False):
             "dedupe_key",
             postgresql_where=text("status = 'booked'"),
         ),
-        Index("ix_trades_portfolio_time", "portfolio_id", text("executed_at DESC"), text("id DESC")),
+        Index(
+            "ix_trades_portfolio_time", "portfolio_id", text("executed_at DESC"), text("id DESC")
+        ),
         Index("ix_trades_user_time", "user_id", text("executed_at DESC"), text("id DESC")),
         Index("ix_trades_time", text("executed_at DESC"), text("id DESC")),
         Index("ix_trades_instrument", "instrument_id", text("executed_at DESC")),
@@ -595,9 +595,7 @@ class CashMovement(Owned, Record, kw_only=True, eq=False, repr=False):
             ["trading.import_batches.user_id", "trading.import_batches.id"],
         ),
         UniqueConstraint("user_id", "portfolio_id", "source", "dedupe_key"),
-        Index(
-            "ix_cash_movements_balance", "portfolio_id", "currency", "effective_at"
-        ),
+        Index("ix_cash_movements_balance", "portfolio_id", "currency", "effective_at"),
         Index("ix_cash_movements_user_time", "user_id", text("effective_at DESC"), text("id DESC")),
         Index("ix_cash_movements_time", text("effective_at DESC"), text("id DESC")),
         Index("ix_cash_movements_trade", "trade_id", postgresql_where=text("trade_id IS NOT NULL")),
@@ -661,7 +659,9 @@ class EquitySnapshot(Owned, Base, kw_only=True, eq=False, repr=False):
     equity: Mapped[Amount] = mapped_column(comment="Cash and positions")
     cash: Mapped[Amount] = mapped_column(comment="Cash of all currencies, converted")
     position_value: Mapped[Amount] = mapped_column(comment="Positions at market, converted")
-    realized_pnl: Mapped[Amount] = mapped_column(comment="Realized net profit to date")
+    realized_pnl: Mapped[Amount] = mapped_column(
+        comment="Realized to date with income and costs: equity less contributions and unrealized"
+    )
     unrealized_pnl: Mapped[Amount] = mapped_column(comment="Open profit after opening fees")
     net_contributions: Mapped[Amount] = mapped_column(comment="Deposits less withdrawals to date")
     margin_used: Mapped[Amount | None] = mapped_column(default=None, comment="Margin held")

@@ -26,8 +26,8 @@ from domain.trading.ledger import (
     parse_residue,
     residue_text,
 )
-from domain.trading.models import LotClosure, Position, PositionStatus
 from domain.trading.models import Lot as LotRow
+from domain.trading.models import LotClosure, Position, PositionStatus
 
 _POSITION_KEY: Final = (
     "user_id",
@@ -115,21 +115,52 @@ async def save(
         book: After the events were applied.
         trade_ids: Row ids of the trades that the changes name, by ledger key.
     """
-    changes = book.changes()
-    resolve = _Resolver(trade_ids)
-    rows = [_position_row(owner, cycle, book.last_order, resolve) for cycle in changes.cycles]
-    positions = await upsert_returning(unit.session, Position, rows, key=_POSITION_KEY)
+    rows = [row for _, row in position_rows(owner, book, trade_ids)]
+    stamped = [{**row, "updated_at": now()} for row in rows]
+    positions = await upsert_returning(unit.session, Position, stamped, key=_POSITION_KEY)
     ids = {position.cycle: position.id for position in positions}
-    lots = [_lot_row(owner.user_id, lot, ids[lot.cycle], resolve) for lot in changes.lots]
+    lots = lot_rows(owner, book, trade_ids, ids)
     if lots:
         kept = tuple(name for name in lots[0] if name not in _LOT_KEY)
         await unit[LotRow].upsert_many(lots, key=_LOT_KEY, update=kept)
-    closures = [
-        _closure_row(owner.user_id, closure, ids[closure.cycle], resolve)
-        for closure in changes.closures
-    ]
+    closures = closure_rows(owner, book, trade_ids, ids)
     written = await upsert_returning(unit.session, LotClosure, closures, key=_CLOSURE_KEY)
     return Saved(positions=positions, closures=written)
+
+
+def position_rows(
+    owner: Owner, book: Book, trade_ids: Mapping[str, UUID]
+) -> list[tuple[int, dict[str, Any]]]:
+    """Return (cycle number, column values) of every cycle that `book` changed."""
+    resolve = _Resolver(trade_ids)
+    return [
+        (cycle.number, _position_row(owner, cycle, book.last_order, resolve))
+        for cycle in book.changes().cycles
+    ]
+
+
+def lot_rows(
+    owner: Owner, book: Book, trade_ids: Mapping[str, UUID], position_ids: Mapping[int, UUID]
+) -> list[dict[str, Any]]:
+    """Return the column values of every lot that `book` changed, for the cycles given."""
+    resolve = _Resolver(trade_ids)
+    return [
+        _lot_row(owner.user_id, lot, position_ids[lot.cycle], resolve)
+        for lot in book.changes().lots
+        if lot.cycle in position_ids
+    ]
+
+
+def closure_rows(
+    owner: Owner, book: Book, trade_ids: Mapping[str, UUID], position_ids: Mapping[int, UUID]
+) -> list[dict[str, Any]]:
+    """Return the column values of every closure that `book` added, for the cycles given."""
+    resolve = _Resolver(trade_ids)
+    return [
+        _closure_row(owner.user_id, closure, position_ids[closure.cycle], resolve)
+        for closure in book.changes().closures
+        if closure.cycle in position_ids
+    ]
 
 
 async def clear(unit: UnitOfWork, key: BookKey) -> None:
@@ -247,7 +278,6 @@ def _position_row(
         "last_sequence": sequence,
         "last_key": key,
         "residue": residue_text(cycle.residue),
-        "updated_at": now(),
     }
 
 

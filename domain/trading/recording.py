@@ -8,9 +8,9 @@ than the lock.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
-from typing import TypedDict
+from typing import Any, TypedDict
 from uuid import UUID
 
 from typing_extensions import Unpack
@@ -22,7 +22,7 @@ from domain.market.models import Instrument
 from domain.market.repositories import FxRateRepository
 from domain.money import checked, exact, quantized
 from domain.trading.announcing import announce
-from domain.trading.booking import Desk, Outcome
+from domain.trading.booking import Desk, identity_of
 from domain.trading.keys import BookKey, checked_part
 from domain.trading.models import LotClosure, Portfolio, Position, Trade
 from domain.trading.terms import PositionEffect, PositionMode, Side, TradeKind
@@ -170,14 +170,15 @@ async def record_trade(
     """
     new = NewTrade(instrument=instrument, **_required(details))
     desk = Desk(unit, portfolio)
-    outcome = await desk.book([await new_row(unit, portfolio, new)], {instrument.id: instrument})
-    trade = outcome.trades[0]
+    row = await RowMaker(unit, portfolio).row(new)
+    outcome = await desk.book([row], {instrument.id: instrument})
+    outcome.require_no_conflict()
+    trade = outcome.trades[identity_of(row)]
     key = BookKey.of(trade)
-    closures = [item for item in outcome.closures if item.closing_trade_id == trade.id]
-    is_duplicate = trade.id not in outcome.new_ids
-    if is_duplicate:
+    if trade.id not in outcome.new_ids:
         return Booked(trade, await desk.position(key), (), is_duplicate=True)
     await announce(unit, portfolio, [trade])
+    closures = [item for item in outcome.closures if item.closing_trade_id == trade.id]
     return Booked(trade, outcome.positions.get(key), closures, is_duplicate=False)
 
 
@@ -196,10 +197,12 @@ async def record_trades(
         ConflictingTrade: As `record_trade`.
     """
     new = list(trades)
-    rows = [await new_row(unit, portfolio, item) for item in new]
+    maker = RowMaker(unit, portfolio)
+    rows = [await maker.row(item) for item in new]
     instruments = {item.instrument.id: item.instrument for item in new}
-    outcome: Outcome = await Desk(unit, portfolio).book(rows, instruments)
-    fresh = [trade for trade in outcome.trades if trade.id in outcome.new_ids]
+    outcome = await Desk(unit, portfolio).book(rows, instruments)
+    outcome.require_no_conflict()
+    fresh = [trade for trade in outcome.trades.values() if trade.id in outcome.new_ids]
     await announce(unit, portfolio, fresh)
     return BookedBatch(trades=fresh, duplicates=len(rows) - len(fresh))
 
@@ -212,13 +215,45 @@ def _required(details: TradeDetails) -> TradeDetails:
     return details
 
 
-async def new_row(unit: UnitOfWork, portfolio: Portfolio, new: NewTrade) -> dict[str, object]:
-    """Return the column values of `new`, every one of them checked."""
-    quantity = _positive("quantity", new.quantity)
-    price = checked(new.price, "price")
+class RowMaker:
+    """Turns new trades into checked column values for one portfolio.
+
+    Args:
+        unit: Where exchange rates are looked up, once a currency and day.
+        portfolio: Where the trades will be booked.
+    """
+
+    def __init__(self, unit: UnitOfWork, portfolio: Portfolio) -> None:
+        self._rates = unit.repository(FxRateRepository)
+        self._portfolio = portfolio
+        self._known: dict[tuple[str, date], Decimal | None] = {}
+
+    async def row(self, new: NewTrade) -> dict[str, Any]:
+        """Return the column values of `new`, every one of them checked.
+
+        Raises:
+            InvalidData: A value breaks a rule.
+        """
+        executed_at = as_utc(new.executed_at, "executed_at")
+        row = _columns(self._portfolio, new)
+        row["executed_at"] = executed_at
+        row["fx_rate_to_base"] = await self._rate(row["currency"], executed_at.date())
+        return row
+
+    async def _rate(self, currency: str, day: date) -> Decimal | None:
+        base = self._portfolio.base_currency
+        if currency == base:
+            return None
+        if (currency, day) not in self._known:
+            rate = await self._rates.on_or_before(currency, base, day)
+            self._known[(currency, day)] = None if rate is None else quantized(rate)
+        return self._known[(currency, day)]
+
+
+def _columns(portfolio: Portfolio, new: NewTrade) -> dict[str, Any]:
+    quantity, price = _positive("quantity", new.quantity), checked(new.price, "price")
     commission, fees = checked(new.commission, "commission"), checked(new.fees, "fees")
     currency = new.instrument.profit_currency
-    executed_at = as_utc(new.executed_at, "executed_at")
     _check_side(new)
     return {
         "portfolio_id": portfolio.id,
@@ -237,8 +272,6 @@ async def new_row(unit: UnitOfWork, portfolio: Portfolio, new: NewTrade) -> dict
         "fees_settled": _fees_settled(new, commission, fees),
         "fee_currency": new.fee_currency or currency,
         "currency": currency,
-        "fx_rate_to_base": await _fx_rate(unit, portfolio, currency, executed_at),
-        "executed_at": executed_at,
         "sequence": new.sequence,
         "source": new.source,
         "external_id": new.external_id,
@@ -289,9 +322,7 @@ def _fees_settled(new: NewTrade, commission: Decimal, fees: Decimal) -> Decimal:
         if new.fee_currency in {None, new.instrument.profit_currency} or not total:
             return total
         if new.fee_rate is None:
-            raise InvalidData(
-                "fee_rate", None, f"be given when fees are in {new.fee_currency}"
-            )
+            raise InvalidData("fee_rate", None, f"be given when fees are in {new.fee_currency}")
         return quantized(total * _positive("fee_rate", new.fee_rate))
 
 
@@ -299,14 +330,3 @@ def _position_ref(portfolio: Portfolio, reference: str | None) -> str | None:
     if reference is not None and portfolio.position_mode is PositionMode.NETTING:
         raise InvalidData("position_ref", reference, "be absent in a netting portfolio")
     return checked_part("position_ref", reference)
-
-
-async def _fx_rate(
-    unit: UnitOfWork, portfolio: Portfolio, currency: str, executed_at: datetime
-) -> Decimal | None:
-    if currency == portfolio.base_currency:
-        return None
-    rates = unit.repository(FxRateRepository)
-    rate = await rates.on_or_before(currency, portfolio.base_currency, executed_at.date())
-    return None if rate is None else quantized(rate)
-

@@ -43,9 +43,7 @@ class PortfolioRepository(Repository[Portfolio]):
 
     async def active(self) -> Sequence[Portfolio]:
         """Return the portfolios that were not put away, by name."""
-        return await self.all(
-            self.query(Portfolio.archived_at.is_(None)).order_by(Portfolio.name)
-        )
+        return await self.all(self.query(Portfolio.archived_at.is_(None)).order_by(Portfolio.name))
 
 
 class TradeRepository(Repository[Trade]):

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
@@ -23,6 +24,8 @@ RESCALING: Final = frozenset(
         CorporateActionKind.STOCK_DIVIDEND,
     }
 )
+_SPLIT_TOLERANCE: Final = timedelta(days=4)
+_OURS: Final = "corporate_action"
 _OPTIONS: Final = frozenset({InstrumentKind.OPTION, InstrumentKind.FUTURE_OPTION})
 
 
@@ -58,12 +61,25 @@ def fill_of(trade: Trade) -> Fill:
     )
 
 
-def splits_of(actions: Iterable[CorporateAction], key: BookKey) -> Iterator[Split]:
-    """Yield the splits of the key's instrument."""
+def splits_of(
+    actions: Iterable[CorporateAction], key: BookKey, trades: Iterable[Trade]
+) -> Iterator[Split]:
+    """Yield the splits of the key's instrument that the broker has not booked itself.
+
+    A broker that books a split as a pair of rows has rescaled the lots already.
+    """
+    booked = [
+        trade.executed_at
+        for trade in trades
+        if trade.kind is TradeKind.CONVERSION_OUT
+        and trade.source != _OURS
+        and BookKey.of(trade) == key
+    ]
     for action in actions:
-        if action.instrument_id != key.instrument_id:
+        if action.instrument_id != key.instrument_id or action.kind not in RESCALING:
             continue
-        if action.kind in RESCALING and action.numerator and action.denominator:
+        is_booked = any(abs(action.effective_at - at) < _SPLIT_TOLERANCE for at in booked)
+        if not is_booked and action.numerator and action.denominator:
             yield Split(
                 executed_at=action.effective_at,
                 numerator=action.numerator,
@@ -108,7 +124,7 @@ class Stream:
                 # The other leg may come with a later file; until then this one stands alone.
                 yield fill_of(trade)
         for key in {BookKey.of(trade) for trade in self.trades}:
-            yield from splits_of(self.actions, key)
+            yield from splits_of(self.actions, key, self.trades)
 
     def _joint(self, trades: Sequence[Trade]) -> Iterator[tuple[Event, Sequence[Trade]]]:
         leaving = [trade for trade in trades if trade.kind is TradeKind.CONVERSION_OUT]
@@ -137,9 +153,9 @@ class Stream:
         return self.instruments[trade.instrument_id].kind in _OPTIONS
 
 
-def spin_off_link(action: CorporateAction, trade: Trade) -> str:
+def spin_off_link(action: CorporateAction, of: Trade | BookKey) -> str:
     """Return the link key that ties a spin-off's incoming trade to its action."""
-    return f"spin_off:{action.id}:{trade.strategy or ''}:{trade.position_ref or ''}"
+    return f"spin_off:{action.id}:{of.strategy or ''}:{of.position_ref or ''}"
 
 
 def _spin_off(action: CorporateAction, into: Trade) -> Conversion:

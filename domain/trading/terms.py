@@ -1,4 +1,4 @@
-"""The closed vocabularies of trading: sides, trade kinds, methods and policies. No logic, no I/O."""
+"""The closed vocabularies of trading: sides, trade kinds, methods, policies. No logic, no I/O."""
 
 from enum import StrEnum
 

@@ -42,6 +42,7 @@ from domain.trading.ledger.lots import (
     carried_key,
     parse_residue,
     residue_text,
+    signed_value,
 )
 from domain.trading.ledger.outcome import Changes, State
 from domain.trading.ledger.replaying import Ledger, ordered, replay
@@ -73,4 +74,5 @@ __all__ = [
     "parse_residue",
     "replay",
     "residue_text",
+    "signed_value",
 ]

@@ -28,7 +28,7 @@ from domain.trading.ledger.legs import Leg, buys
 from domain.trading.ledger.lots import ZERO, Carry, Closure, Cycle, Lot, carried_key
 from domain.trading.ledger.methods import lots_closed_by
 from domain.trading.ledger.outcome import Changes, State
-from domain.trading.ledger.splits import hand_over, share, split_lots, spread
+from domain.trading.ledger.splits import hand_over, note_peak, share, split_lots, spread
 from domain.trading.terms import CashModel, CostBasisMethod, Side
 
 Piece: TypeAlias = tuple[Lot, Decimal]
@@ -219,9 +219,10 @@ class Book:
     def absorb(self, leg: Leg, pieces: Sequence[Piece] = ()) -> Decimal:
         """Close `pieces` with `leg`, open a lot with its rest, and return the gross realized."""
         gross = ZERO
-        for lot, quantity in pieces:
-            gross += self._close(lot, quantity, leg)
         if pieces:
+            closing = leg.split_off(-sum((quantity for _, quantity in pieces), ZERO))
+            for lot, quantity in pieces:
+                gross += self._close(lot, quantity, closing)
             self.settle(leg.key, leg.order)
         if leg.quantity:
             self._open_lot(leg)
@@ -282,20 +283,20 @@ class Book:
 
     def _close_only(self, fill: Fill) -> None:
         """Book a trade that never opens; what finds nothing to close is kept as unmatched."""
-        closing_side = self.quantity < 0 if fill.side is None else buys(fill)
-        leg = Leg.of(fill, self.terms, buys=closing_side)
-        pieces = self.closing_pieces(leg.quantity, fill.lot_selection)
-        matched = sum((quantity for _, quantity in pieces), ZERO)
-        self.miss(fill.key, fill.quantity - abs(matched))
-        if not pieces:
-            return
-        if fill.kind in LEAVING_KINDS:
+        is_purchase = self.quantity < 0 if fill.side is None else buys(fill)
+        quantity = fill.quantity if is_purchase else -fill.quantity
+        pieces = self.closing_pieces(quantity, fill.lot_selection)
+        if pieces and fill.kind in LEAVING_KINDS:
             self._leave(fill, pieces)
-        else:
-            leg.value, leg.fees = leg.take(-matched)
-            leg.quantity = -matched
-            value, fees = leg.value, leg.fees
-            self.pay(fill.key, value, fees, self.absorb(leg, pieces))
+        elif pieces:
+            self._expire(fill, pieces, Leg.of(fill, self.terms, buys=is_purchase))
+        matched = sum((piece for _, piece in pieces), ZERO)
+        self.miss(fill.key, fill.quantity - abs(matched))
+
+    def _expire(self, fill: Fill, pieces: Sequence[Piece], leg: Leg) -> None:
+        matched = leg.split_off(-sum((piece for _, piece in pieces), ZERO))
+        value, fees = matched.value, matched.fees
+        self.pay(fill.key, value, fees, self.absorb(matched, pieces))
 
     def _leave(self, fill: Fill, pieces: Iterable[Piece]) -> None:
         for piece in pieces:
@@ -405,7 +406,8 @@ class Book:
         cycle.quantity += leg.quantity
         cycle.open_value += leg.value
         cycle.open_fees += leg.fees
-        cycle.peak_quantity = max(cycle.peak_quantity, abs(cycle.quantity))
+        if abs(cycle.quantity) > cycle.peak_quantity:
+            note_peak(cycle)
 
     def _new_cycle(self, leg: Leg) -> Cycle:
         self._last_number += 1

@@ -28,7 +28,7 @@ CASHLESS_KINDS: Final = frozenset(
 """Trades that move no cash, neither value nor fees: their cost was paid before or elsewhere."""
 
 LEAVING_KINDS: Final = frozenset({TradeKind.TRANSFER_OUT, TradeKind.CONVERSION_OUT})
-"""Trades whose lots leave at cost: nothing is realized."""
+"""Trades whose lots leave at cost: nothing is realized, price and fees are only information."""
 
 ONLY_CLOSING_KINDS: Final = LEAVING_KINDS | {TradeKind.EXPIRATION}
 """Trades that never open a position; what finds nothing to close is kept as unmatched."""
@@ -244,8 +244,10 @@ class Conversion:
 
     @property
     def books(self) -> tuple[str, ...]:
-        """The position keys that this event touches."""
-        return (self.book_out,) if self.book_in is None else (self.book_out, self.book_in)
+        """The position keys that this event touches, each once."""
+        if self.book_in is None or self.book_in == self.book_out:
+            return (self.book_out,)
+        return (self.book_out, self.book_in)
 
 
 @dataclass(frozen=True, slots=True)

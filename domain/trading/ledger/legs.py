@@ -1,13 +1,12 @@
 """A trade on its way into a book: signed, valued, and shrinking as it closes lots."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, Self
 
-from domain.errors import InvalidData
 from domain.trading.ledger.events import Fill, Order, Terms, booked_value
-from domain.trading.ledger.lots import LotOrigin
+from domain.trading.ledger.lots import LotOrigin, signed_value
 from domain.trading.ledger.splits import share
 from domain.trading.terms import Side, TradeKind
 
@@ -56,7 +55,7 @@ class Leg:
         Raises:
             InvalidData: The value reaches 10^20, or an inverse contract has no positive price.
         """
-        value = booked_value(unsigned_value(fill, terms), "gross_amount")
+        value = booked_value(_unsigned_value(fill, terms), "gross_amount")
         return cls(
             fill.key,
             fill.key,
@@ -78,30 +77,24 @@ class Leg:
         self.fees -= fees
         return value, fees
 
+    def split_off(self, quantity: Decimal) -> Self:
+        """Take `quantity` off as a leg of its own: the closing part of a flip."""
+        value, fees = self.take(quantity)
+        return replace(self, quantity=quantity, value=value, fees=fees)
+
 
 def buys(fill: Fill) -> bool:
     """Return whether the trade is a purchase."""
     return fill.side == Side.BUY
 
 
-def unsigned_value(fill: Fill, terms: Terms) -> Decimal:
+def _unsigned_value(fill: Fill, terms: Terms) -> Decimal:
     """Return v(quantity, price) of the unsigned quantity, before rounding.
 
     The broker's gross amount wins. For an inverse contract the price is positive, so the sign of
     the amount carries no information and the broker may state it either way.
-
-    Raises:
-        InvalidData: An inverse contract has neither a positive price nor a gross amount.
-
-    Source: quantity * multiplier * price; for inverse contracts -quantity * multiplier / price,
-        which is BitMEX's "Inverse Perpetual: contracts * multiplier * (1/entry - 1/exit)".
     """
-    if not terms.inverse:
-        if fill.gross_amount is not None:
-            return fill.gross_amount
-        return fill.quantity * fill.price * terms.multiplier
-    if fill.gross_amount is not None:
-        return -abs(fill.gross_amount)
-    if fill.price <= 0:
-        raise InvalidData("price", str(fill.price), "be positive for an inverse contract")
-    return -fill.quantity * terms.multiplier / fill.price
+    gross = fill.gross_amount
+    if gross is None:
+        return signed_value(terms, fill.quantity, fill.price)
+    return -abs(gross) if terms.inverse else gross

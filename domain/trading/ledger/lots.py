@@ -13,6 +13,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Final, TypeAlias
 
+from domain.errors import InvalidData
 from domain.money import CONTEXT, QUANTUM
 from domain.trading.ledger.events import Order, Terms
 from domain.trading.terms import Side
@@ -211,6 +212,29 @@ class Cycle:
     def exit_price(self) -> Decimal | None:
         """Average closing price in today's units, rounded to 18 decimals; None before the first."""
         return average_price(self.terms, self.closed_quantity, self.closed_value)
+
+
+def signed_value(terms: Terms, quantity: Decimal, price: Decimal) -> Decimal:
+    """Return v(quantity, price), unrounded. Runs inside `domain.money.exact()`.
+
+    Args:
+        terms: Multiplier and direction of the quotation.
+        quantity: Signed quantity.
+        price: Price per unit of the underlying.
+
+    Returns:
+        quantity * multiplier * price, for inverse contracts -quantity * multiplier / price.
+
+    Raises:
+        InvalidData: The price of an inverse contract is not positive.
+
+    Source: BitMEX, "Inverse Perpetual": profit = contracts * multiplier * (1/entry - 1/exit).
+    """
+    if not terms.inverse:
+        return quantity * price * terms.multiplier
+    if price <= 0:
+        raise InvalidData("price", str(price), "be positive for an inverse contract")
+    return -quantity * terms.multiplier / price
 
 
 def average_price(terms: Terms, quantity: Decimal, value: Decimal) -> Decimal | None:

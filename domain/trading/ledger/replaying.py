@@ -73,7 +73,7 @@ class Ledger:
         if not all(book.is_next(event.order) for book in books):
             return ()
         if isinstance(event, Conversion):
-            convert(event, books[0], books[1] if len(books) > 1 else None)
+            convert(event, books[0], None if event.book_in is None else books[-1])
         elif isinstance(event, Assignment):
             assign(event, books[0], books[1])
         else:

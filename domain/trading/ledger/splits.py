@@ -70,6 +70,13 @@ def hand_over(closed: Lot, heir: Lot | None) -> None:
     closed.residue = None
 
 
+def note_peak(cycle: Cycle) -> None:
+    """Make the open quantity the peak of the cycle; a residue of the former peak is void."""
+    cycle.peak_quantity = abs(cycle.quantity)
+    if cycle.residue is not None:
+        cycle.residue = _residue(_NOTHING, cycle.residue[1])
+
+
 def _scaled_lots(
     lots: Iterable[Lot], ratio: Fraction
 ) -> Iterable[tuple[Lot, Decimal, tuple[Fraction, Fraction]]]:

@@ -1,0 +1,35 @@
+"""The command tree."""
+
+import typer
+
+from domain.cli.database import database_app
+from domain.cli.importing import import_app, import_file_command, revert_command
+from domain.cli.reports import cash_command, pnl_command, positions_command, trades_command
+from domain.cli.serving import health_command, run_command
+from domain.cli.users import user_app
+from domain.cli.verifying import verify_command
+
+app = typer.Typer(
+    name="tradekeep",
+    help="The data layer of a trading team: exact ledger, PostgreSQL models, web admin.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(run_command)
+app.add_typer(database_app, name="db")
+app.add_typer(user_app, name="user")
+app.command("import")(import_file_command)
+app.add_typer(import_app, name="imports")
+app.command("positions")(positions_command)
+app.command("pnl")(pnl_command)
+app.command("cash")(cash_command)
+app.command("trades")(trades_command)
+app.command("verify")(verify_command)
+app.command("health")(health_command)
+import_app.command("revert")(revert_command)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,78 @@
+"""`tradekeep run` and `tradekeep health`."""
+
+import asyncio
+import secrets
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from domain.cli.output import Format, err, out, print_mapping
+from domain.cli.reports import FormatOption
+from domain.cli.running import FAILED, command
+from domain.database import Database
+from domain.db import migrations
+from domain.demo.loading import load_demo
+from domain.identity.enrolling import create_user
+from domain.identity.models import Role, User
+from domain.ops.health import readiness
+from domain.settings import Settings
+
+_ADMIN = "admin"
+
+
+@command
+async def run_command(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    *,
+    demo: Annotated[bool, typer.Option("--demo", help="Load the demo data first.")] = False,
+) -> None:
+    """Serve the admin; prepares the database, and an account when there is none."""
+    given = {"host": host, "port": port}
+    settings = Settings.load(**{name: value for name, value in given.items() if value is not None})
+    async with Database(settings=settings) as db:
+        await _prepare(db, demo=demo)
+        await _serve(settings)
+
+
+async def _prepare(db: Database, *, demo: bool) -> None:
+    with err.status("preparing the database"):
+        await migrations.upgrade(db.engine.url.render_as_string(hide_password=False))
+    await _ensure_admin(db)
+    if demo:
+        await load_demo(db, err)
+
+
+async def _ensure_admin(db: Database) -> None:
+    async with db.transaction(system="first start") as unit:
+        if await unit.users.exists(unit.users.query(User.role == Role.ADMIN)):
+            return
+        password = secrets.token_urlsafe(15)
+        await create_user(unit, _ADMIN, password=password, role=Role.ADMIN)
+    out.print(f"admin account: {_ADMIN}   password: {password}", style="bold", markup=False)
+    out.print("It is shown this once; change it with: tradekeep user passwd admin")
+
+
+async def _serve(settings: Settings) -> None:
+    out.print(f"admin: http://{settings.host}:{settings.port}/admin/", markup=False)
+    config = uvicorn.Config(
+        "admin.app:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    await uvicorn.Server(config).serve()
+
+
+@command
+async def health_command(style: FormatOption = Format.TABLE) -> None:
+    """Check the database; exits with 1 when the application could not work with it."""
+    async with Database() as db:
+        report = await asyncio.wait_for(readiness(db), timeout=10)
+    print_mapping(report.as_dict(), style)
+    if not report.is_ready:
+        raise typer.Exit(FAILED)

@@ -1,0 +1,57 @@
+"""`tradekeep user …`."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from domain.cli.output import out
+from domain.cli.running import command
+from domain.database import Database
+from domain.errors import ConfigurationError
+from domain.identity.enrolling import create_user
+from domain.identity.models import Role
+from domain.identity.signing_in import set_password
+
+PASSWORD_VARIABLE = "TRADEKEEP_PASSWORD"  # noqa: S105 - the name of a variable
+
+user_app = typer.Typer(help="People and services.", no_args_is_help=True)
+
+
+def ask_password() -> str:
+    """Return the password from the environment, else ask for it twice, unseen.
+
+    Raises:
+        ConfigurationError: Nobody is there to ask.
+    """
+    given = os.environ.get(PASSWORD_VARIABLE)
+    if given is not None:
+        return given
+    try:
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    except typer.Abort:
+        raise ConfigurationError(f"no password: set {PASSWORD_VARIABLE} or type one") from None
+
+
+@user_app.command("create")
+@command
+async def create_command(
+    name: Annotated[str, typer.Argument(help="Login name.")],
+    role: Annotated[Role, typer.Option(help="What the user may do.")] = Role.USER,
+) -> None:
+    """Make a user; asks for the password or takes TRADEKEEP_PASSWORD."""
+    password = ask_password()
+    async with Database() as db, db.transaction(system="user create") as unit:
+        user = await create_user(unit, name, password=password, role=role)
+    out.print(f"user {user.username} created with role {user.role}", markup=False)
+
+
+@user_app.command("passwd")
+@command
+async def passwd_command(name: Annotated[str, typer.Argument(help="Login name.")]) -> None:
+    """Give a user a new password and end every login made with the old one."""
+    password = ask_password()
+    async with Database() as db, db.transaction(system="user passwd") as unit:
+        user = await unit.users.named(name)
+        await set_password(unit, user, password)
+    out.print(f"password of {user.username} changed", markup=False)
