@@ -219,53 +219,51 @@ def _sort_dropped_tables(upgrade_ops: ops.UpgradeOps, real: Snapshot) -> None:
 
 
 def split_revision(
-    _context: MigrationContext, _revision: Any, directives: list[ops.MigrationScript]
+    context: MigrationContext, _revision: object, directives: list[ops.MigrationScript]
 ) -> None:
     """Leave out an empty revision; put what runs outside a transaction into one of its own.
 
     When such a statement fails, what came before it in its revision is committed already: alone
     in its file it can simply be run again.
     """
-    script = directives[0]
-    upgrade = script.upgrade_ops
-    if upgrade is None or not getattr(script, "_needs_render", False):
+    if not _is_written(context):
         return
-    inside = [item for item in upgrade.ops if not getattr(item, "outside", False)]
+    script = directives[0]
+    upgrade, downgrade = script.upgrade_ops, script.downgrade_ops
+    if upgrade is None or downgrade is None:
+        return
     outside = [item for item in upgrade.ops if getattr(item, "outside", False)]
+    inside = [item for item in upgrade.ops if item not in outside]
     if not upgrade.ops:
         directives.clear()
     elif inside and outside:
         upgrade.ops[:] = inside
-        upgrade.reverse_into(script.downgrade_ops)
+        upgrade.reverse_into(downgrade)
         directives.append(_continuation(script, outside))
 
 
+def _is_written(context: MigrationContext) -> bool:
+    """Tell whether files are written from the comparison; ``alembic check`` needs all in one."""
+    config = context.config
+    if config is None:
+        return False
+    return bool(
+        config.attributes.get("autogenerate") or getattr(config.cmd_opts, "autogenerate", 0)
+    )
+
+
 def _continuation(
-    script: ops.MigrationScript, operations: list[ops.MigrateOperation]
+    script: ops.MigrationScript, operations: Sequence[ops.MigrateOperation]
 ) -> ops.MigrationScript:
-    upgrade = _Continuation(script.upgrade_ops, operations)
-    message = f"{script.message or 'migration'} outside transaction"
+    upgrade = ops.UpgradeOps(operations)
     return ops.MigrationScript(
         rev_id(),
         upgrade,
         upgrade.reverse(),
-        message=message,
+        message=f"{script.message or 'migration'} outside transaction",
         head=script.rev_id,
         version_path=script.version_path,
     )
-
-
-class _Continuation(ops.UpgradeOps):
-    """The operations of the second of two revisions; ``alembic check`` looks at the last only."""
-
-    def __init__(
-        self, first: ops.UpgradeOps | None, operations: list[ops.MigrateOperation]
-    ) -> None:
-        super().__init__(operations)
-        self.first = first
-
-    def as_diffs(self) -> Any:
-        return [*(self.first.as_diffs() if self.first else ()), *super().as_diffs()]
 
 
 @renderers.dispatch_for(CatalogOp)

@@ -231,7 +231,10 @@ def _insert_from_arrays(
         .render_derived(name="incoming")
     )
     source = select(*(incoming.c[name] for name in names))
-    return pg_insert(model).from_select(names, source)
+    # With values of its own the statement returns entities; with parameters it must go to the
+    # table, because parameters of an ORM insert are taken for rows.
+    target = _table(model) if values is None else model
+    return pg_insert(target).from_select(names, source)
 
 
 def _columns(model: type[Base], rows: Sequence[Mapping[str, Any]]) -> dict[str, Column[Any]]:

@@ -196,23 +196,15 @@ class _Plan:
         return self.real.facts[name].kind in _FOUNDATIONS and name not in self.comes
 
     def _early(self) -> set[str]:
-        """Return what comes before the tables: foundations that they are made of."""
-        made_of: set[str] = set()
-        queue = [
-            name
-            for name, fact in self.wanted.facts.items()
-            if fact.kind in {"column", "default", "check"}
-        ]
-        while queue:
-            for needed in self.wanted.needs[queue.pop()] - made_of:
-                made_of.add(needed)
-                queue.append(needed)
+        """Return what comes before the tables: foundations, but not routines made of tables."""
         coming = self.comes | self.in_place
         return {
             name
             for name in coming
-            if (kind := self.wanted.facts[name].kind) in _FOUNDATIONS
-            and (kind != "routine" or name in made_of)
+            if self.wanted.facts[name].kind in _FOUNDATIONS
+            and not any(
+                self.wanted.facts[needed].relation for needed in _all_needs(name, self.wanted)
+            )
         }
 
     # Steps
@@ -271,7 +263,9 @@ def _goes_with(
     owners = {f"view {fact.relation}", f"materialized view {fact.relation}"}
     if fact.is_remark:
         owners |= where.needs[fact.name]
-    return fact.relation in tables or not owners.isdisjoint(moving)
+    # What it needs besides may be dropped first: a trigger's function.
+    others = where.needs[fact.name] & set(moving) - owners
+    return not others and (fact.relation in tables or not owners.isdisjoint(moving))
 
 
 def _change(old: Fact, new: Fact) -> Step:
@@ -312,6 +306,16 @@ def _can_come_again(fact: Fact) -> bool:
     return fact.kind not in _FOUNDATIONS | {"table", "column"} or (
         fact.kind == "routine" or fact.shape == "generated"
     )
+
+
+def _all_needs(name: str, where: Snapshot) -> set[str]:
+    found: set[str] = set()
+    queue = [name]
+    while queue:
+        needed = where.needs[queue.pop()] - found
+        found |= needed
+        queue += needed
+    return found
 
 
 def _reversed(needs: dict[str, frozenset[str]]) -> defaultdict[str, set[str]]:

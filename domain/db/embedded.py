@@ -393,12 +393,14 @@ class EmbeddedPostgres:
         return bool(lines) and str(self._data) in (_command_of(int(lines[0])) or ())
 
     def _clear_stale_pid(self) -> None:
-        """Remove the trace of a killed server whose process id now belongs to something else.
+        """Remove the traces of a killed server whose process id belongs to a stranger or a zombie.
 
-        PostgreSQL itself clears a trace whose process is gone, and refuses to start otherwise.
+        PostgreSQL itself clears the traces of a process that is gone, and refuses to start
+        otherwise.
         """
         lines = self._postmaster()
         if lines and _command_of(int(lines[0])) is not None:
+            (Path(lines[4]) / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
             (self._data / "postmaster.pid").unlink()
 
 

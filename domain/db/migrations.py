@@ -26,7 +26,7 @@ from sqlalchemy.pool import NullPool
 from domain.db.autogenerate import VERSION_TABLE
 from domain.db.embedded import EmbeddedPostgres
 from domain.db.engine import parse_url
-from domain.db.objects import UUID7_FALLBACK
+from domain.db.objects import UUID7_FALLBACK, literal
 from domain.db.roles import OWNER, ensure_roles, setup_script
 from domain.db.sqlstate import translate
 from domain.errors import ConfigurationError, LockTimeout
@@ -42,6 +42,8 @@ _SESSION: Final = {
     "search_path": "public",
     "lock_timeout": "5s",
     "statement_timeout": "30min",
+    # A function may name a table that comes after it.
+    "check_function_bodies": "off",
     "role": OWNER,
 }
 _CHECKOUT: Final = Path(__file__).resolve().parents[2]
@@ -140,6 +142,7 @@ async def revision(target: Target, message: str, *, autogenerate: bool = True) -
     """
 
     def write(config: Config) -> list[Path]:
+        config.attributes["autogenerate"] = autogenerate
         made = command.revision(config, message, autogenerate=autogenerate)
         scripts = made if isinstance(made, list) else [made]
         return [Path(script.path) for script in scripts if script is not None]
@@ -207,8 +210,8 @@ async def configured_connection() -> AsyncIterator[AsyncConnection]:
 
 def preamble() -> list[str]:
     """Return what a script of migrations begins with; may be run again."""
-    path = _SESSION["search_path"]
-    return [*setup_script(), f"SET search_path = {path}", f"SET ROLE {OWNER}", UUID7_FALLBACK]
+    settings = [f"SET {name} = {literal(value)}" for name, value in _SESSION.items()]
+    return [*setup_script(), *settings, UUID7_FALLBACK]
 
 
 def _lock(connection: Connection, *, is_inside: bool) -> None:

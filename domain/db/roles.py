@@ -143,14 +143,13 @@ def _database_statements(database: RowMapping) -> Iterator[str]:
 
 def _race_safe(statement: str) -> str:
     """Return `statement` as a block that accepts that another process did it just now."""
-    return f"""DO $race$
-    DECLARE before text := current_setting('role');
-    BEGIN
-      IF {statement == _CLOSE_FUNCTIONS} THEN
-        -- Only the role itself may: to have been granted it is not enough.
-        PERFORM set_config('role', '{OWNER}', true);
-      END IF;
-      {statement};
-      PERFORM set_config('role', before, true);
-    EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
-    END $race$"""
+    if statement == _CLOSE_FUNCTIONS:
+        # Only the role itself may: to have been granted it is not enough.
+        statement = (
+            f"PERFORM set_config('role', '{OWNER}', true); {statement}; "
+            "PERFORM set_config('role', before, true)"
+        )
+    return f"""
+DO $race$ DECLARE before text := current_setting('role'); BEGIN
+  {statement};
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $race$"""

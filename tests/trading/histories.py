@@ -38,7 +38,7 @@ def minute(number: int) -> datetime:
 
 
 def fill(key: str, side: Side | None, quantity: str, price: str, **more: Any) -> Fill:
-    """Return a trade; `at` is the minute, the key's length decides nothing."""
+    """Return a trade; `at` is the minute after the opening bell."""
     fees = Decimal(more.pop("fees", "0"))
     gross = more.pop("gross_amount", None)
     return Fill(
@@ -83,6 +83,7 @@ class Store:
     last_order: Order | None = None
 
     def resume(self) -> Book:
+        """Return the book as a database would hand it back: latest cycle, open lots, any order."""
         latest = self.cycles[max(self.cycles)] if self.cycles else None
         open_lots = [lot for lot in self.lots.values() if lot.closed_at is None]
         return Book.resume(
@@ -90,6 +91,7 @@ class Store:
         )
 
     def write(self, book: Book) -> None:
+        """Keep what the book reports as changed, and nothing else."""
         changes = book.changes()
         self.cycles |= {cycle.number: _stored(cycle) for cycle in changes.cycles}
         self.lots |= {lot.key: _stored(lot) for lot in changes.lots}
@@ -232,7 +234,8 @@ def portfolios(draw: st.DrawFn) -> list[Event]:
 def _conversions(draw: st.DrawFn) -> Any:
     source, target = draw(st.sampled_from(BOOKS)), draw(st.sampled_from(BOOKS))
     given, taken = draw(quantities(SHARES)), draw(quantities(SHARES))
-    return lambda key, at=draw(st.integers(0, 9)): Conversion(
+    at = draw(st.integers(0, 9))
+    return lambda key: Conversion(
         key_out=f"{key}-out",
         key_in=f"{key}-in",
         book_out=source,
@@ -246,7 +249,8 @@ def _conversions(draw: st.DrawFn) -> Any:
 @st.composite
 def _spin_offs(draw: st.DrawFn) -> Any:
     fraction, quantity = draw(decimals("0", "1", 4)), draw(quantities(SHARES))
-    return lambda key, at=draw(st.integers(0, 9)): Conversion(
+    at = draw(st.integers(0, 9))
+    return lambda key: Conversion(
         key_out="",
         key_in=f"{key}-in",
         book_out=BOOKS[0],
@@ -261,7 +265,8 @@ def _spin_offs(draw: st.DrawFn) -> Any:
 @st.composite
 def _departures(draw: st.DrawFn) -> Any:
     book, quantity = draw(st.sampled_from(BOOKS)), draw(quantities(SHARES))
-    return lambda key, at=draw(st.integers(0, 9)): Conversion(
+    at = draw(st.integers(0, 9))
+    return lambda key: Conversion(
         key_out=f"{key}-out",
         key_in="",
         book_out=book,

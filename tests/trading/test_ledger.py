@@ -55,9 +55,7 @@ def test_a_short_position_earns_when_the_price_falls() -> None:
 
 
 def test_selling_more_than_held_opens_a_short_position() -> None:
-    state = replay(
-        [buy("a", "100", "10", fees="1", at=0), sell("b", "150", "12", fees="3", at=1)]
-    )
+    state = replay([buy("a", "100", "10", fees="1", at=0), sell("b", "150", "12", fees="3", at=1)])
     assert state.quantity == -50
     assert state.open_value == -600
     assert state.open_fees == 1
@@ -72,9 +70,7 @@ def test_selling_more_than_held_opens_a_short_position() -> None:
 
 
 def test_a_flip_divides_the_brokers_gross_amount_exactly() -> None:
-    state = replay(
-        [buy("a", "1", "1", at=0), sell("b", "3", "3.34", gross_amount="10.01", at=1)]
-    )
+    state = replay([buy("a", "1", "1", at=0), sell("b", "3", "3.34", gross_amount="10.01", at=1)])
     assert state.realized_gross == Decimal("2.336666666666666667")
     assert state.open_value == Decimal("-6.673333333333333333")
     assert state.cash == Decimal("9.01")
@@ -95,7 +91,7 @@ def test_each_cycle_runs_from_flat_to_flat() -> None:
     assert first.closed_quantity == 10
     assert first.exit_price == 126
     assert first.entry_price is None
-    assert first.realized_gross == 210
+    assert first.realized_gross == first.realized_net == 210
     assert (first.opened_at, first.closed_at) == (minute(0), minute(3))
     assert first.last_order == (minute(3), 0, "d")
     assert second.closed_at is None
@@ -140,9 +136,7 @@ def test_an_inverse_contract_realizes_a_sixth_of_a_bitcoin(method: str) -> None:
 
 
 def test_a_short_inverse_contract_mirrors_the_long_one() -> None:
-    state = replay(
-        [sell("a", "100", "50000", at=0), buy("b", "100", "40000", at=1)], inverse=True
-    )
+    state = replay([sell("a", "100", "50000", at=0), buy("b", "100", "40000", at=1)], inverse=True)
     assert state.realized_gross == Decimal("0.0005")
 
 
@@ -245,11 +239,12 @@ def test_average_cost_is_one_pool_and_the_oldest_lots_leave_first() -> None:
     state = replay([*LADDER, sell("x", "15", "115", at=4)], "average")
     assert state.realized_gross == Decimal("93.75")  # 15 * (115 - 108.75)
     assert [closure.lot_key for closure in state.closures] == ["a", "b"]
-    assert [closure.open_value for closure in state.closures] == [Decimal("1087.5"), 543.75]
+    lot, half = Decimal("1087.5"), Decimal("543.75")
+    assert [closure.open_value for closure in state.closures] == [lot, half]
     assert [closure.acquired_at for closure in state.closures] == [minute(0), minute(1)]
     assert state.entry_price == Decimal("108.75")
-    assert [lot.value_remaining for lot in state.lots] == [0, 543.75, 1087.5, 1087.5]
-    assert [lot.fees_remaining for lot in state.lots] == [0, 0.5, 1, 1]
+    assert [each.value_remaining for each in state.lots] == [0, half, lot, lot]
+    assert [each.fees_remaining for each in state.lots] == [0, Decimal("0.5"), 1, 1]
     assert state.realized_fees == Decimal("1.5")
 
 
@@ -339,9 +334,7 @@ def test_a_margined_trade_moves_only_profit_and_fees() -> None:
 
 @pytest.mark.parametrize("kind", [TradeKind.TRANSFER_IN, TradeKind.OPENING_BALANCE])
 def test_what_is_brought_in_has_a_basis_but_moves_no_cash(kind: TradeKind) -> None:
-    state = replay(
-        [buy("a", "10", "100", fees="5", kind=kind, at=0), sell("b", "10", "110", at=1)]
-    )
+    state = replay([buy("a", "10", "100", fees="5", kind=kind, at=0), sell("b", "10", "110", at=1)])
     assert state.cash == 1_100
     assert state.carried == 1_005
     assert state.realized_net == 95

