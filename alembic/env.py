@@ -11,7 +11,6 @@ from domain.db.migrations import configured_connection, preamble, prepared
 from domain.schema import metadata
 
 config = context.config
-metadata = config.attributes.get("metadata", metadata)
 
 
 def run_online(connection: Connection) -> None:

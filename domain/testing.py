@@ -107,7 +107,8 @@ def _execute(url: str, statement: str) -> list[Any]:
         finally:
             await engine.dispose()
 
-    return _apart(run)
+    found: list[Any] = _apart(run)
+    return found
 
 
 def _apart(work: Callable[[], Any]) -> Any:

@@ -125,8 +125,13 @@ def compare(context: AutogenContext, upgrade_ops: ops.UpgradeOps) -> PriorityDis
 
 def real_snapshot(connection: Connection, metadata: MetaData) -> Snapshot:
     """Return the catalog of the database as it is, in the schemas of `metadata`."""
-    compared = set(objects.schemas(metadata)) - objects.generated_schemas(metadata)
-    return snapshot(connection, compared, objects.extensions(metadata))
+    generated = objects.generated_schemas(metadata)
+    return snapshot(
+        connection,
+        set(objects.schemas(metadata)) - generated,
+        generated=generated,
+        extensions=objects.extensions(metadata),
+    )
 
 
 def declared_snapshot(connection: Connection, metadata: MetaData) -> Snapshot:

@@ -77,7 +77,11 @@ class Snapshot:
 
 
 def snapshot(
-    connection: Connection, schemas: Collection[str], extensions: Collection[str] = ()
+    connection: Connection,
+    schemas: Collection[str],
+    *,
+    generated: Collection[str] = (),
+    extensions: Collection[str] = (),
 ) -> Snapshot:
     """Read the catalog.
 
@@ -86,24 +90,27 @@ def snapshot(
     Args:
         connection: A connection to the database.
         schemas: The PostgreSQL schemas to look at.
+        generated: Schemas of which only the existence and the rights are looked at.
         extensions: The extensions to look for.
     """
+    scope = {
+        "schemas": list(schemas),
+        "generated": list(generated),
+        "extensions": list(extensions),
+    }
     savepoint = connection.begin_nested()
     try:
         # PostgreSQL qualifies every name that the search path does not find.
         connection.exec_driver_sql("SET LOCAL search_path = pg_catalog")
-        facts = list(_facts(connection, schemas, extensions))
+        facts = list(_facts(connection, scope))
         facts += _comments(connection, facts)
         return Snapshot({fact.name: fact for fact in facts}, _needs(connection, facts))
     finally:
         savepoint.rollback()
 
 
-def _facts(
-    connection: Connection, schemas: Collection[str], extensions: Collection[str]
-) -> Iterator[Fact]:
+def _facts(connection: Connection, scope: dict[str, list[str]]) -> Iterator[Fact]:
     query = text(resources.files("domain.db").joinpath("catalog.sql").read_text())
-    scope = {"schemas": list(schemas), "extensions": list(extensions)}
     for row in connection.execute(query, scope).mappings():
         yield Fact(
             kind=row["kind"],
@@ -181,8 +188,8 @@ _COMMENTS: Final = text(
     WHERE objoid = ANY (CAST(:objects AS oid[]))
     """
 )
-# Parts that pg_depend names instead of the object: a view's rule, a constraint's index, the row
-# type of a table, a generated column's expression.
+# What pg_depend names instead of the object: a view's rule, a constraint's index, the row type of
+# a table, the columns of a composite type, a generated column's expression.
 _STANDS_FOR: Final = text(
     """
     SELECT 'pg_rewrite'::regclass::oid::bigint, oid::bigint, 0,
@@ -196,6 +203,10 @@ _STANDS_FOR: Final = text(
     SELECT 'pg_type'::regclass::oid::bigint, reltype::bigint, 0,
            'pg_class'::regclass::oid::bigint, oid::bigint, 0
     FROM pg_class WHERE reltype <> 0
+    UNION ALL
+    SELECT 'pg_class'::regclass::oid::bigint, oid::bigint, 0,
+           'pg_type'::regclass::oid::bigint, reltype::bigint, 0
+    FROM pg_class WHERE relkind = 'c'
     UNION ALL
     SELECT 'pg_attrdef'::regclass::oid::bigint, oid::bigint, 0,
            'pg_class'::regclass::oid::bigint, adrelid::bigint, adnum::int

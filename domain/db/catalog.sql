@@ -1,8 +1,13 @@
--- Every fact of the schemas :schemas and the extensions :extensions, one row each.
+-- Every fact of the schemas :schemas and the extensions :extensions, one row each; of the schemas
+-- :generated only that they exist and who may use them.
 -- Read by domain/db/catalog.py, which explains the columns. Expects search_path = pg_catalog, so
 -- that the server qualifies every name it prints. What an extension brought is left out.
-WITH scope AS (
-  SELECT * FROM pg_namespace WHERE nspname = ANY (CAST(:schemas AS text[]))
+WITH spaces AS (
+  SELECT * FROM pg_namespace
+  WHERE nspname = ANY (CAST(:schemas AS text[]) || CAST(:generated AS text[]))
+),
+scope AS (
+  SELECT * FROM spaces WHERE nspname = ANY (CAST(:schemas AS text[]))
 ),
 brought AS MATERIALIZED (
   SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
@@ -53,7 +58,7 @@ rights AS (
   SELECT 'pg_namespace'::regclass AS classid, oid AS objid, 0 AS subid, NULL AS relation,
          NULL::name AS column_name, format('SCHEMA %I', nspname) AS target, nspowner AS owner,
          '' AS suffix, nspacl AS acl
-  FROM scope
+  FROM spaces
   UNION ALL
   SELECT 'pg_class'::regclass, oid, 0, name, NULL, format('TABLE %s', name), relowner, '', relacl
   FROM relation
@@ -92,7 +97,7 @@ fact (classid, objid, subid, kind, aspect, relation, column_name, shape, definit
       drop_sql) AS (
   SELECT 'pg_namespace'::regclass, oid, 0, 'schema', '', NULL, NULL::name, '', 'exists',
          ARRAY[format('CREATE SCHEMA %I', nspname)], ARRAY[format('DROP SCHEMA %I', nspname)]
-  FROM scope
+  FROM spaces
 
   UNION ALL
   SELECT 'pg_extension'::regclass, oid, 0, 'extension', '', NULL, NULL, '', 'exists',
@@ -198,7 +203,9 @@ fact (classid, objid, subid, kind, aspect, relation, column_name, shape, definit
          ARRAY[definition], ARRAY[format('DROP INDEX %s', indexrelid::regclass)]
   FROM pg_index JOIN relation ON relation.oid = indrelid
        JOIN pg_class AS c ON c.oid = indexrelid AND NOT c.relispartition,
-       LATERAL pg_get_indexdef(indexrelid) AS definition
+       -- Printed for partitioned tables; written like this it would leave out the partitions.
+       LATERAL replace(pg_get_indexdef(indexrelid), ' ON ONLY ' || name, ' ON ' || name)
+         AS definition
   WHERE NOT EXISTS (SELECT FROM pg_constraint
                     WHERE conindid = indexrelid AND contype IN ('p', 'u', 'x'))
 

@@ -133,10 +133,13 @@ def position_rows(
 ) -> list[tuple[int, dict[str, Any]]]:
     """Return (cycle number, column values) of every cycle that `book` changed."""
     resolve = _Resolver(trade_ids)
-    return [
-        (cycle.number, _position_row(owner, cycle, book.last_order, resolve))
-        for cycle in book.changes().cycles
-    ]
+    cycles = book.changes().cycles
+    rows = []
+    for cycle in cycles:
+        # The newest cycle remembers the key's last event, even one that matched nothing.
+        last = book.last_order if cycle is cycles[-1] else cycle.last_order
+        rows.append((cycle.number, _position_row(owner, cycle, last, resolve)))
+    return rows
 
 
 def lot_rows(

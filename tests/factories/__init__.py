@@ -1,0 +1,1 @@
+"""Makes realistic records for tests, one file an area."""
