@@ -14,6 +14,7 @@ becomes of the models.
 import functools
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
@@ -25,6 +26,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult, rev_id
 from sqlalchemy import Connection, Enum, ForeignKeyConstraint, MetaData, text
+from sqlalchemy.exc import SAWarning
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
 from domain.db import objects
@@ -44,6 +46,8 @@ def options(metadata: MetaData) -> dict[str, Any]:
         metadata: The models' metadata with the objects declared on it.
     """
     _register_plugin()
+    # SQLAlchemy 2.1.9 hands a reflected NOT VALID to a constructor that warns about it.
+    warnings.filterwarnings("ignore", "Can't validate argument 'dialect_options'", SAWarning)
     ours = frozenset(objects.schemas(metadata)) - objects.generated_schemas(metadata)
 
     def include_name(name: str | None, kind: str, _parents: object) -> bool:

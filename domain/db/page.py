@@ -75,10 +75,10 @@ def _order_key(clause: ColumnElement[Any], model: type[Any]) -> OrderKey:
             raise InvalidData("order_by", str(clause), "be plain columns, ascending or descending")
         descending = clause.modifier is operators.desc_op
         clause = clause.element
-    mapper = inspect_mapper(model)
-    for attribute in mapper.column_attrs:
+    name = getattr(clause, "name", None)
+    for attribute in inspect_mapper(model).column_attrs:
         column = attribute.columns[0]
-        if clause.shares_lineage(column) and getattr(clause, "name", None) == column.name:
+        if name == column.name and clause.shares_lineage(column):
             if getattr(column, "nullable", True):
                 raise InvalidData("order_by", column.name, "be a column that is never NULL")
             return OrderKey(getattr(model, attribute.key), descending)

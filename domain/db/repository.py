@@ -178,12 +178,12 @@ class Repository(Generic[M]):
     async def count(self, statement: Select[Any] | None = None) -> int:
         """Return how many rows `statement` has; reads them all, so ask only when it matters."""
         source = (self.query() if statement is None else statement).order_by(None)
-        counted = select(func.count()).select_from(source.with_only_columns(literal(1)).subquery())
+        counted = select(func.count()).select_from(_ones(source).subquery())
         return (await self.session.execute(counted)).scalar_one()
 
     async def exists(self, statement: Select[Any]) -> bool:
         """Return whether `statement` has a row."""
-        probe = select(statement.order_by(None).with_only_columns(literal(1)).exists())
+        probe = select(_ones(statement.order_by(None)).exists())
         return bool((await self.session.execute(probe)).scalar_one())
 
     async def page(
@@ -371,6 +371,10 @@ class Repository(Generic[M]):
         if self._tenant is None or not issubclass(self.model, Owned):
             return rows
         return [{"user_id": self._tenant, **row} for row in rows]
+
+
+def _ones(statement: Select[Any]) -> Select[int]:
+    return statement.with_only_columns(literal(1), maintain_column_froms=True)
 
 
 def repository_for(model: type[M]) -> type[Repository[M]]:

@@ -51,7 +51,8 @@ def translated_error(
     original: BaseException, *, is_disconnect: bool = False
 ) -> errors.DatabaseError | None:
     """Return our error for a driver error, or None when it is not ours to translate."""
-    if isinstance(original, errors.TradekeepError):
+    # A cancelled task is no fault of the server, though it breaks the connection.
+    if isinstance(original, errors.TradekeepError) or not isinstance(original, Exception):
         return None
     if isinstance(original, asyncio.TimeoutError):
         return errors.QueryTimeout("the server did not answer in time")
