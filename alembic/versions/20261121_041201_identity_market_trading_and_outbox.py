@@ -1,8 +1,8 @@
 """identity market trading and outbox
 
 Revision: 324a0e585e16
-After: 
-Written: 2026-11-21 04:12:01.431470+00:00
+After: nothing
+Written: 2026-11-21 04:22:06.904513+00:00
 """
 
 from collections.abc import Sequence
@@ -31,14 +31,11 @@ def upgrade() -> None:
         ' LANGUAGE plpgsql\n'
         'AS $function$\n'
         'BEGIN\n'
+        '  -- Generated columns are not computed yet in a BEFORE trigger.\n'
         "  IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'trades'\n"
-        "     AND to_jsonb(OLD) - 'status' = to_jsonb(NEW) - 'status'\n"
-        "     AND OLD.status = 'booked' AND NEW.status IN ('corrected', 'busted', 'reverted') THEN\n"
-        '    RETURN NEW;\n'
-        '  END IF;\n'
-        "  IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'trades'\n"
-        "     AND to_jsonb(OLD) - 'status' = to_jsonb(NEW) - 'status'\n"
-        "     AND OLD.status IN ('corrected', 'busted') AND NEW.status IN ('booked', 'reverted') THEN\n"
+        "     AND to_jsonb(OLD) - ARRAY['status', 'signed_quantity']\n"
+        "       = to_jsonb(NEW) - ARRAY['status', 'signed_quantity']\n"
+        "     AND OLD.status <> 'reverted' AND NEW.status <> 'booked' THEN\n"
         '    RETURN NEW;\n'
         '  END IF;\n'
         "  RAISE EXCEPTION '%.% is append-only: book a correction instead', TG_TABLE_SCHEMA, TG_TABLE_NAME\n"

@@ -11,14 +11,11 @@ REFUSE_CHANGE = Function(
     language="plpgsql",
     body="""
 BEGIN
+  -- Generated columns are not computed yet in a BEFORE trigger.
   IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'trades'
-     AND to_jsonb(OLD) - 'status' = to_jsonb(NEW) - 'status'
-     AND OLD.status = 'booked' AND NEW.status IN ('corrected', 'busted', 'reverted') THEN
-    RETURN NEW;
-  END IF;
-  IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'trades'
-     AND to_jsonb(OLD) - 'status' = to_jsonb(NEW) - 'status'
-     AND OLD.status IN ('corrected', 'busted') AND NEW.status IN ('booked', 'reverted') THEN
+     AND to_jsonb(OLD) - ARRAY['status', 'signed_quantity']
+       = to_jsonb(NEW) - ARRAY['status', 'signed_quantity']
+     AND OLD.status <> 'reverted' AND NEW.status <> 'booked' THEN
     RETURN NEW;
   END IF;
   RAISE EXCEPTION '%.% is append-only: book a correction instead', TG_TABLE_SCHEMA, TG_TABLE_NAME

@@ -190,7 +190,7 @@ BY_HAND = {
     "row security off": ("ALTER TABLE trading.trades DISABLE ROW LEVEL SECURITY", "row security on table trading.trades"),
     "row security not for the owner": ("ALTER TABLE trading.trades NO FORCE ROW LEVEL SECURITY", "row security on table trading.trades"),
     "a missing trigger": ("DROP TRIGGER append_only ON trading.trades", "trigger append_only on trading.trades"),
-    "a disabled trigger": ("ALTER TABLE trading.trades DISABLE TRIGGER append_only", "trigger append_only on trading.trades"),
+    "a disabled trigger": ("ALTER TABLE trading.cash_movements DISABLE TRIGGER append_only", "trigger append_only on trading.cash_movements"),
     "a changed function": (
         "CREATE OR REPLACE FUNCTION trading.refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
         "function trading.refuse_change()",

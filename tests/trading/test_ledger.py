@@ -341,6 +341,19 @@ def test_what_is_brought_in_has_a_basis_but_moves_no_cash(kind: TradeKind) -> No
     assert "a" not in state.cash_by_key
 
 
+def test_a_margined_profit_that_a_transfer_realizes_moves_no_cash() -> None:
+    state = replay(
+        [
+            sell("a", "2", "4000", fees="2", at=0),
+            buy("t", "2", "3990", fees="1", at=1, kind=TradeKind.TRANSFER_IN),
+        ],
+        cash_model="margined",
+    )
+    assert state.realized_net == 17
+    assert state.cash == -2
+    assert state.cash == state.realized_net + state.carried
+
+
 @pytest.mark.parametrize(
     ("kind", "origin"),
     [

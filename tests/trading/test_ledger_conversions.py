@@ -198,6 +198,8 @@ def test_a_spin_off_moves_a_fraction_of_every_lots_basis() -> None:
     assert parent.realized_fees == 3
     assert parent.quantity == 30
     assert parent.open_value == 1_350
+    assert parent.open_fees == Decimal("1.5")
+    assert child.carried == -parent.carried == Decimal("1651.5")
     assert [lot.value_opened for lot in parent.lots] == [4_800, 1_800]
     assert [carry.quantity for carry in parent.carries] == [0, 0]
     assert parent.cycles[0].last_key == "x"
@@ -244,6 +246,13 @@ def test_lots_that_leave_the_portfolio_realize_nothing() -> None:
     assert state.carried == Decimal("-400.4")
     assert state.cash == -1_001
     assert state.carries[0].target is None
+    assert state.unmatched == ()
+
+
+def test_more_than_is_open_cannot_leave() -> None:
+    result = states(buy("a", "10", "100", at=0, book="AAPL"), conversion("AAPL", None, "14", "0"))
+    assert result["AAPL"].quantity == 0
+    assert result["AAPL"].unmatched == (("out", 4),)
 
 
 def test_value_that_was_paid_cannot_move_to_where_values_are_never_paid() -> None:
@@ -358,6 +367,19 @@ def test_an_assignment_without_its_option_books_the_stock_and_tells() -> None:
     result = states(SHORT_PUT[1], PUT=OPTION)
     assert result["PUT"].unmatched == (("o", 1),)
     assert result["XYZ"].open_value == 5_000
+
+
+def test_an_option_that_is_closed_at_a_price_moves_that_too() -> None:
+    result = states(
+        SHORT_PUT[0],
+        assignment(buy("o", "1", "0.50", at=5), buy("s", "100", "50", at=5)),
+        PUT=OPTION,
+    )
+    put, stock = result["PUT"], result["XYZ"]
+    assert put.cash_by_key["o"] == -50
+    assert stock.open_value == 4_850  # 5000 - 200 + 50
+    assert put.carried == -stock.carried
+    assert put.cash + stock.cash == -stock.open_value - stock.open_fees
 
 
 def test_a_margined_premium_is_realized_with_the_stock() -> None:

@@ -57,6 +57,15 @@ def test_an_average_book_writes_every_lot_whose_share_changed() -> None:
     assert shares == {"a": 0, "b": third, "c": third + Decimal("1E-18"), "y": third}
 
 
+def test_open_lots_of_an_average_book_show_their_shares() -> None:
+    book = Book(Terms(CostBasisMethod.AVERAGE))
+    book.apply(buy("a", "10", "100", at=0))
+    book.apply(buy("b", "10", "120", at=1))
+    assert [lot.value_remaining for lot in book.open_lots] == [1_100, 1_100]
+    book.apply(sell("x", "5", "120", at=2))
+    assert [lot.value_remaining for lot in book.lots] == [550, 1_100]
+
+
 def test_numbering_goes_on_after_a_flat_position() -> None:
     store = booked(buy("a", "1", "5", at=0), sell("b", "1", "6", at=1))
     book = store.resume()

@@ -239,9 +239,8 @@ class Book:
         return carry
 
     def carry_basis(self, spin_off: Conversion) -> list[Carry]:
-        """Let a fraction of every open lot's value and fees leave, by acquisition; lots stay."""
-        self._spread_pool()
-        carries = [self._carry_fraction(lot, spin_off) for lot in self._open]
+        """Let a fraction of the basis of each of `open_lots` leave, in their order; lots stay."""
+        carries = [self._carry_fraction(lot, spin_off) for lot in self.open_lots]
         self._open.reprice_all()
         self.settle(spin_off.key_out, spin_off.order)
         return carries
