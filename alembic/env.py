@@ -7,7 +7,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from domain.db.autogenerate import options
-from domain.db.migrations import configured_connection, preamble, prepared
+from domain.db.migrations import SHOW_VERSION, configured_connection, preamble, prepared
 from domain.schema import metadata
 
 config = context.config
@@ -41,6 +41,7 @@ def run_offline() -> None:
         context.get_context().impl.static_output(f"{statement};\n")
     with context.begin_transaction():
         context.run_migrations()
+    context.get_context().impl.static_output(f"{SHOW_VERSION};\n")
 
 
 if config.cmd_opts is not None:

@@ -1,4 +1,4 @@
-"""Exact decimal numbers: what is a valid amount, how it is written, and in which context we compute.
+"""Exact decimal numbers: what is a valid amount, how it is written, in which context we compute.
 
 The stored range is the one that the database checks too: at most 18 decimals, magnitude below
 10^20, never NaN or infinite. No float ever enters: ``Decimal(0.1)`` is a bug that this module
@@ -21,6 +21,7 @@ CONTEXT: Final = Context(
     prec=60, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow]
 )
 
+_LONGEST_NUMBER: Final = 84
 _PLAIN_NUMBER: Final = re.compile(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})")
 _GROUPED_NUMBER: Final = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d{0,40})?")
 
@@ -69,8 +70,10 @@ def parse(text: str, field: str = "amount", *, grouping: bool = False) -> Decima
         InvalidData: `text` is not such a number or lies outside the stored range.
     """
     stripped = text.strip()
-    is_plain = len(stripped) <= 84 and _PLAIN_NUMBER.fullmatch(stripped)
-    is_grouped = grouping and len(stripped) <= 84 and _GROUPED_NUMBER.fullmatch(stripped)
+    is_plain = len(stripped) <= _LONGEST_NUMBER and _PLAIN_NUMBER.fullmatch(stripped)
+    is_grouped = (
+        grouping and len(stripped) <= _LONGEST_NUMBER and _GROUPED_NUMBER.fullmatch(stripped)
+    )
     if not (is_plain or is_grouped) or not stripped.isascii():
         raise InvalidData(field, text, "be a decimal number")
     return checked(Decimal(stripped.replace(",", "")), field)

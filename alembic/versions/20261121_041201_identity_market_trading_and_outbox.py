@@ -2,7 +2,7 @@
 
 Revision: 324a0e585e16
 After: nothing
-Written: 2026-11-21 04:22:06.904513+00:00
+Written: 2026-11-21 04:26:29.776272+00:00
 """
 
 from collections.abc import Sequence

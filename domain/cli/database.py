@@ -1,5 +1,6 @@
 """`tradekeep db …`."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -72,7 +73,10 @@ async def revision_command(
     """Write a migration from the difference between the models and the database."""
     async with _url() as url:
         written = await migrations.revision(url, message)
-    out.print("nothing to migrate" if written is None else written.name, markup=False)
+    for path in written:
+        out.print(path.name, markup=False)
+    if not written:
+        out.print("nothing to migrate")
 
 
 @database_app.command("check")
@@ -108,4 +112,5 @@ async def shell_command() -> None:
         # The password travels in the environment: arguments are visible to everybody.
         environment = {**os.environ, "PGPASSWORD": url.password or ""}
         address = url.set(password=None).render_as_string()
-        os.spawnve(os.P_WAIT, program, [program, address], environment)  # noqa: S606 - psql itself, no shell
+        process = await asyncio.create_subprocess_exec(program, address, env=environment)
+        raise typer.Exit(await process.wait())

@@ -89,7 +89,7 @@ def _text(value: object) -> str:
     return "" if plain_value is None else str(plain_value)
 
 
-def _plain(value: object) -> Any:  # noqa: ANN401 - JSON values
+def _plain(value: object) -> Any:
     if isinstance(value, Decimal):
         return plain(value)
     if isinstance(value, datetime | date):

@@ -7,7 +7,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, Generic, Literal, Self, TypeVar
+from typing import Final, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
 from sqlalchemy.engine import URL
@@ -158,7 +158,7 @@ class Connections(Generic[R, U]):
         async with self._snapshot_session(scope) as session:
             yield self.reader(session, scope)
 
-    async def retry(
+    async def retry(  # noqa: PLR0913 - the three ways to act, and how to repeat
         self,
         work: Callable[[U], Awaitable[T]],
         *,
@@ -177,7 +177,6 @@ class Connections(Generic[R, U]):
         Raises:
             Conflict: Every attempt lost.
         """
-        scope_of(user=user, staff=staff, system=system)
         for attempt in range(1, attempts + 1):
             try:
                 async with self.transaction(

@@ -4,7 +4,6 @@ The read engine exists because a read inside a transaction costs three round tri
 """
 
 from typing import Any, Final
-from uuid import uuid4
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
@@ -13,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
+from domain.clock import new_id
 from domain.db.driver import connect
 from domain.db.sqlstate import translate
 from domain.errors import ConfigurationError, Unavailable
@@ -95,7 +95,7 @@ def _connect_args(settings: Settings) -> dict[str, Any]:
         # PgBouncer refuses startup parameters; `tradekeep db init` sets them on the roles.
         arguments["prepared_statement_cache_size"] = 0
         arguments["statement_cache_size"] = 0
-        arguments["prepared_statement_name_func"] = lambda: f"__tk_{uuid4().hex}__"  # noqa: TID251 - a name, not a row id
+        arguments["prepared_statement_name_func"] = lambda: f"__tk_{new_id().hex}__"
         return arguments
     arguments["server_settings"] = {
         "application_name": "tradekeep",

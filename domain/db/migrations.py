@@ -46,6 +46,14 @@ _SESSION: Final = {
     "check_function_bodies": "off",
     "role": OWNER,
 }
+SHOW_VERSION: Final = f"""
+DO $do$ BEGIN
+  IF NOT has_table_privilege('public', 'public.{VERSION_TABLE}', 'SELECT') THEN
+    GRANT SELECT ON public.{VERSION_TABLE} TO PUBLIC;
+  END IF;
+END $do$"""
+"""Lets every role ask whether the database is up to date; runs after the migrations."""
+
 _CHECKOUT: Final = Path(__file__).resolve().parents[2]
 # Alembic keeps its current context in module globals: one run at a time in a process.
 _ALEMBIC: Final = threading.Lock()
@@ -186,6 +194,9 @@ def prepared(connection: Connection) -> Iterator[None]:
         if not is_inside:
             connection.commit()
         yield
+        connection.exec_driver_sql(SHOW_VERSION)
+        if not is_inside:
+            connection.commit()
     finally:
         connection.dialect.default_schema_name = before_schema
         if not is_inside and not connection.invalidated:

@@ -454,14 +454,19 @@ BEGIN
 END
 """
 
+UUID7_FUNCTION: Final = (
+    f"CREATE FUNCTION public.uuidv7() RETURNS uuid LANGUAGE plpgsql VOLATILE AS $${_UUID7_BODY}$$"
+)
+"""The portable ``uuidv7()``: strictly ascending within a session, 1/4096 ms apart."""
+
 UUID7_FALLBACK: Final = f"""
 DO $fallback$
 BEGIN
   IF to_regprocedure('pg_catalog.uuidv7()') IS NULL
      AND to_regprocedure('public.uuidv7()') IS NULL THEN
-    CREATE FUNCTION public.uuidv7() RETURNS uuid LANGUAGE plpgsql VOLATILE AS $${_UUID7_BODY}$$;
+    {UUID7_FUNCTION};
   END IF;
 END
 $fallback$
 """
-"""Creates ``public.uuidv7()`` on servers before PostgreSQL 18, which bring none of their own."""
+"""Makes it on servers before PostgreSQL 18, which bring none of their own."""

@@ -101,9 +101,9 @@ class Repository(Generic[M]):
 
     def _find_statement(self) -> Select[Any]:
         is_scoped = self._tenant is not None
-        prebuilt = type(self)._by_id.get(is_scoped)
+        prebuilt = self._by_id.get(is_scoped)
         if prebuilt is None:
-            prebuilt = type(self)._by_id[is_scoped] = self._build_find_statement()
+            prebuilt = self._by_id[is_scoped] = self._build_find_statement()
         return prebuilt
 
     def _build_find_statement(self) -> Select[Any]:

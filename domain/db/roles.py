@@ -26,6 +26,7 @@ READONLY: Final = "tradekeep_readonly"
 ROLES: Final = (OWNER, APP, STAFF, READONLY)
 
 _DENIED: Final = "42501"
+_ADVISORY_KEY: Final = 0x7472_6164_726F_6C65  # "tradrole", one number for everybody
 _MEMBERSHIP_HAS_OPTIONS_SINCE: Final = 160_000
 _CREATE: Final = "CREATE ROLE {role} NOLOGIN NOSUPERUSER NOBYPASSRLS"
 _PUBLIC_SCHEMA: Final = f"GRANT USAGE, CREATE ON SCHEMA public TO {OWNER}"
@@ -73,9 +74,11 @@ def ensure_roles(connection: Connection) -> None:
         AccessDenied: The login lacks a right; the message holds the SQL for an administrator.
         ConfigurationError: A role of ours could bypass row-level security or log in.
     """
-    missing = missing_setup(connection)
-    if not missing:
+    if not missing_setup(connection):
         return
+    # Two grants on one database at the same time make one of them fail.
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_KEY})
+    missing = missing_setup(connection)
     try:
         with connection.begin_nested():
             for statement in missing:

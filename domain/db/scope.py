@@ -6,11 +6,13 @@ binds its own; `domain.db.engine` compares before every use.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 from uuid import UUID
 
 from domain.db.roles import APP, STAFF
 from domain.errors import InvalidData
+
+_LONGEST_NAME: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Scope:
 
 
 def _named(field: str, text: str) -> str:
-    if not text or len(text) > 200 or "\x00" in text:
+    if not text or len(text) > _LONGEST_NAME or "\x00" in text:
         raise InvalidData(field, text, "be 1 to 200 characters without NUL")
     return text
 

@@ -72,7 +72,7 @@ class ReadUnit(Unit):
 
 
 class UnitOfWork(Unit):
-    """One transaction: `Database.transaction` makes it, commits it on exit, and nobody else does."""
+    """One transaction: `Database.transaction` makes it and commits it; nobody else does."""
 
     async def flush(self) -> None:
         """Send pending writes now.

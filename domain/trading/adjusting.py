@@ -126,7 +126,7 @@ def _open_before(
     action: CorporateAction,
     stream: Stream,
     keys: Iterable[BookKey],
-    terms: Any,  # noqa: ANN401
+    terms: Any,
 ) -> Iterable[_Held]:
     ledger = Ledger({key.book: terms for key in keys})
     ledger.replay(event for event in stream.events() if event.order[0] < action.effective_at)

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from domain.database import Worker
-from domain.market.models import Currency, CurrencyKind, Instrument
+from domain.market.models import CurrencyKind, Instrument
 from domain.market.terms import InstrumentKind
 
 

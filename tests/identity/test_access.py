@@ -26,7 +26,7 @@ from domain.identity.signing_in import (
 )
 
 LIFETIME = Lifetime(idle=timedelta(minutes=30), absolute=timedelta(hours=12))
-PASSWORD = "correct horse battery staple"  # noqa: S105 - a test's
+PASSWORD = "correct horse battery staple"
 OLD_KEY = base64.b64encode(b"a" * 32).decode()
 NEW_KEY = base64.b64encode(b"b" * 32).decode()
 
@@ -70,7 +70,7 @@ async def test_a_login_lasts_until_it_is_closed(db: Database) -> None:
 
 
 @pytest.mark.parametrize(("later", "alive"), [(29, True), (31, False), (60 * 13, False)])
-async def test_a_login_ends_when_idle_or_old(db: Database, later: int, alive: bool) -> None:  # noqa: FBT001 - a parameter of the test
+async def test_a_login_ends_when_idle_or_old(db: Database, later: int, alive: bool) -> None:
     await enrolled(db)
     async with db.transaction(system="login") as unit:
         user = await unit.users.named("ada")
