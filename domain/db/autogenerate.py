@@ -36,6 +36,8 @@ from domain.db.difference import Step, Structure, difference
 VERSION_TABLE: Final = "tradekeep_alembic_version"
 _PLUGIN: Final = "tradekeep.catalog"
 _LOCK_TIMEOUT: Final = "5s"
+_PATIENCE: Final = "SET lock_timeout = '10min'"
+_OnTable = ops.CreateTableOp | ops.DropTableOp | ops.AddColumnOp | ops.DropColumnOp
 _COLON_BEFORE_WORD: Final = re.compile(r"(?<![:\w\\]):(?=[\w$])")
 
 
@@ -195,7 +197,7 @@ def _deferred(metadata: MetaData) -> frozenset[str]:
     )
 
 
-def _flat(operations: Iterable[ops.MigrateOperation]) -> Iterable[Any]:
+def _flat(operations: Iterable[ops.MigrateOperation]) -> Iterable[ops.MigrateOperation]:
     for operation in operations:
         if isinstance(operation, ops.ModifyTableOps):
             yield from operation.ops
@@ -203,7 +205,7 @@ def _flat(operations: Iterable[ops.MigrateOperation]) -> Iterable[Any]:
             yield operation
 
 
-def _name(operation: Any) -> str:
+def _name(operation: _OnTable) -> str:
     return objects.qualified(operation.schema or "public", operation.table_name)
 
 
@@ -280,10 +282,12 @@ def render_statements(context: AutogenContext, operation: CatalogOp) -> list[str
     """Return the Python lines of an operation."""
     prefix = context.opts["alembic_module_prefix"] or ""
     calls = [f"{prefix}execute({_python_string(sql)})" for sql in operation.statements]
-    if not operation.outside:
+    if not calls or not operation.outside:
         return calls
+    # It blocks no writer while it waits for older transactions to end.
+    calls.insert(0, f"{prefix}execute({_python_string(_PATIENCE)})")
     body = "\n".join(calls).replace("\n", "\n    ")
-    return [f"with {prefix}get_context().autocommit_block():\n    {body}"] if calls else []
+    return [f"with {prefix}get_context().autocommit_block():\n    {body}"]
 
 
 def _python_string(sql: str) -> str:
@@ -302,7 +306,7 @@ def bindless(sql: str) -> str:
     return _COLON_BEFORE_WORD.sub(r"\\:", sql.replace("\\:", "\\\\:"))
 
 
-def render_item(kind: str, item: Any, context: AutogenContext) -> str | bool:
+def render_item(kind: str, item: object, context: AutogenContext) -> str | bool:
     """Render column types so that migrations import nothing of ours.
 
     Returns:
@@ -315,8 +319,9 @@ def render_item(kind: str, item: Any, context: AutogenContext) -> str | bool:
         return render._repr_type(item.impl_instance, context)  # noqa: SLF001
     if isinstance(item, Enum) and item.native_enum:
         context.imports.add("from sqlalchemy.dialects import postgresql")
-        words = ", ".join(map(repr, item.enums))
-        return f"postgresql.ENUM({words}, name={item.name!r}, schema={item.schema!r}, create_type=False)"
+        labels = ", ".join(map(repr, item.enums))
+        name = f"name={item.name!r}, schema={item.schema!r}"
+        return f"postgresql.ENUM({labels}, {name}, create_type=False)"
     if isinstance(item, UserDefinedType):
         words = item.get_col_spec()
         members = f'{{"cache_ok": True, "get_col_spec": lambda self, **_: {words!r}}}'

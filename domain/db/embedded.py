@@ -65,6 +65,8 @@ _FAST_SETTINGS: Final = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "autovacuum": "off",
+    # In the data folder, where it goes with it; a killed server leaves it behind elsewhere.
+    "dynamic_shared_memory_type": "mmap",
     # Files that nobody syncs make a shutdown checkpoint instant.
     "wal_level": "minimal",
     "max_wal_senders": "0",
@@ -106,7 +108,8 @@ class EmbeddedPostgres:
         folder: Where data, socket and log live; made when missing, refused when it holds
             anything else. As root, the server runs as the folder's owner, or as a system user
             ``tradekeep`` that is made when missing.
-        fast: For tests: nothing is synced to disk, and data that a crash spoiled is made anew.
+        fast: For tests: nothing is synced to disk, and the data is thrown away when the last one
+            leaves or a crash spoiled it.
         timeout: Seconds to wait for the server, and for other processes that start or stop it.
     """
 
@@ -154,6 +157,8 @@ class EmbeddedPostgres:
                 self._release()
                 if self._is_unused():
                     self._shut_down()
+                    if self.fast:
+                        shutil.rmtree(self._data)
         except (ConfigurationError, OSError) as error:
             _log.warning("the embedded PostgreSQL in %s was left running: %s", self.folder, error)
         finally:

@@ -28,16 +28,20 @@ class DatabaseObject(Protocol):
     @property
     def rank(self) -> int:
         """Its place among the kinds, lower is created first; below 0 before the tables."""
+        ...
 
     @property
     def schema(self) -> str | None:
         """The PostgreSQL schema it lives in, None for what belongs to the whole database."""
+        ...
 
     def create(self) -> tuple[str, ...]:
         """Return the statements that make it."""
+        ...
 
     def drop(self) -> tuple[str, ...]:
         """Return the statements that remove it."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -37,13 +37,16 @@ _BY_CLASS: Final[dict[str, tuple[type[errors.DatabaseError], str]]] = {
 _SHARD_SUFFIX: Final = re.compile(r"_\d{6,}$")
 
 
-def translate(context: ExceptionContext) -> errors.DatabaseError | None:
+def translate(context: ExceptionContext) -> errors.TradekeepError | None:
     """Return our exception for the one that SQLAlchemy is about to raise, keeping the cause.
 
     Args:
         context: The argument of the engine's ``handle_error`` event.
     """
     original = context.original_exception
+    if isinstance(original, errors.InvalidData):
+        # A column type refused a value: SQLAlchemy would wrap what already says it all.
+        return errors.InvalidData(original.field, original.value, original.rule)
     return translated_error(original, is_disconnect=bool(context.is_disconnect))
 
 

@@ -210,6 +210,9 @@ class Desk:
         book = await resume(self.unit, owner, position)
         for fill in fills:
             book.apply(fill)
+        if not book.changes().cycles:
+            # It matched nothing: only a replay remembers that it was the key's last event.
+            return False
         ids = {ledger_key(trade): trade.id for trade in trades}
         outcome.add(key, await save(self.unit, owner, book, trade_ids=ids))
         await settle(self.unit, trades, book.changes().cash_by_key, is_new=True)

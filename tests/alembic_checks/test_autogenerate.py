@@ -1,9 +1,11 @@
-"""Autogenerate on toy models: every kind of change is written, runs, and runs backwards."""
+"Autogenerate on toy models: every kind of change is written, runs, and runs backwards."
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import (
     CheckConstraint,
     Column,
@@ -22,10 +24,12 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ExcludeConstraint
+from sqlalchemy.dialects.postgresql import ExcludeConstraint, asyncpg
+from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.types import UserDefinedType
 
 from domain.db import migrations
+from domain.db.autogenerate import bindless
 from domain.db.objects import (
     Extension,
     Function,
@@ -133,8 +137,18 @@ async def test_tables_come_and_go_with_everything_on_them(project: Project) -> N
         after,
         Function("vault", "day", "", "date", "sql", "SELECT current_date", "STABLE"),
         guard(),
-        Trigger("vault", "boxes", "guarded", "BEFORE UPDATE FOR EACH ROW EXECUTE FUNCTION desk.guard()"),
-        View("vault", "labels", "SELECT label, desk.books.owner FROM vault.boxes JOIN desk.books ON book = desk.books.id", comment="Labels"),
+        Trigger(
+            "vault", "boxes", "guarded", "BEFORE UPDATE FOR EACH ROW EXECUTE FUNCTION desk.guard()"
+        ),
+        View(
+            "vault",
+            "labels",
+            (
+                "SELECT label, desk.books.owner FROM vault.boxes JOIN desk.books "
+                "ON book = desk.books.id"
+            ),
+            comment="Labels",
+        ),
         RowSecurity("vault", "boxes"),
         Policy("vault", "boxes", "mine", APP, using="label = current_setting('app.user_id', true)"),
         Policy("vault", "boxes", "all", STAFF, command="SELECT", using="true"),
@@ -143,7 +157,7 @@ async def test_tables_come_and_go_with_everything_on_them(project: Project) -> N
         Grant("SELECT (id, label)", "TABLE vault.boxes", READONLY),
         Grant("SELECT", "TABLE vault.labels", READONLY),
         Grant("EXECUTE", "ALL FUNCTIONS IN SCHEMA vault", STAFF),
-    )  # fmt: skip
+    )
     await evolve(project, before, after)
 
 
@@ -219,9 +233,14 @@ async def test_a_new_type_makes_room_for_what_stands_on_the_column(project: Proj
             View("desk", "more", "SELECT size + 1 AS more FROM desk.sizes", comment="More"),
             Grant("SELECT", "TABLE desk.more", READONLY),
             guard(),
-            Trigger("desk", "ticks", "guarded", "BEFORE UPDATE OF size FOR EACH ROW EXECUTE FUNCTION desk.guard()"),
+            Trigger(
+                "desk",
+                "ticks",
+                "guarded",
+                "BEFORE UPDATE OF size FOR EACH ROW EXECUTE FUNCTION desk.guard()",
+            ),
             Policy("desk", "ticks", "small", APP, using="size < 100"),
-        )  # fmt: skip
+        )
         return metadata
 
     source = await evolve(
@@ -275,15 +294,48 @@ async def test_functions_change_in_place_or_make_room(project: Project) -> None:
         )
         declare(
             metadata,
-            Function("desk", "worth", "price numeric", "numeric", "sql", f"SELECT price * {factor}", "IMMUTABLE", before_tables=True),
-            Function("desk", "limit_of", "owner text, day date DEFAULT current_date", result, "sql", f"SELECT {factor}", "STABLE"),
+            Function(
+                "desk",
+                "worth",
+                "price numeric",
+                "numeric",
+                "sql",
+                f"SELECT price * {factor}",
+                "IMMUTABLE",
+                before_tables=True,
+            ),
+            Function(
+                "desk",
+                "limit_of",
+                "owner text, day date DEFAULT current_date",
+                result,
+                "sql",
+                f"SELECT {factor}",
+                "STABLE",
+            ),
             Policy("desk", "books", "limited", APP, using="quantity < desk.limit_of(owner)"),
             guard(body=f"BEGIN\n  -- {factor}: $$ 'x' \\: :name\n  RETURN NEW;\nEND"),
-            Trigger("desk", "books", "guarded", "BEFORE UPDATE FOR EACH ROW WHEN (OLD.price <> NEW.price) EXECUTE FUNCTION desk.guard()"),
-            Function("desk", "of_owner", "who text", "SETOF desk.books", "sql", "SELECT * FROM desk.books WHERE owner = who", "STABLE"),
+            Trigger(
+                "desk",
+                "books",
+                "guarded",
+                (
+                    "BEFORE UPDATE FOR EACH ROW WHEN (OLD.price <> NEW.price) EXECUTE "
+                    "FUNCTION desk.guard()"
+                ),
+            ),
+            Function(
+                "desk",
+                "of_owner",
+                "who text",
+                "SETOF desk.books",
+                "sql",
+                "SELECT * FROM desk.books WHERE owner = who",
+                "STABLE",
+            ),
             Revoke("EXECUTE", "FUNCTION desk.of_owner(text)"),
             Grant("EXECUTE", "FUNCTION desk.of_owner(text)", APP),
-        )  # fmt: skip
+        )
         return metadata
 
     source = await evolve(
@@ -329,15 +381,43 @@ async def test_other_things_of_postgresql_come_and_go(project: Project) -> None:
         after,
         Extension("pg_trgm"),
         Raw("CREATE TYPE desk.side AS ENUM ('buy', 'sell')", "DROP TYPE desk.side"),
-        Raw("CREATE DOMAIN desk.positive AS numeric CONSTRAINT positive CHECK (VALUE > 0)", "DROP DOMAIN desk.positive"),
-        Raw("CREATE TYPE desk.pair AS (side desk.side, price desk.positive)", "DROP TYPE desk.pair"),
+        Raw(
+            ("CREATE DOMAIN desk.positive AS numeric CONSTRAINT positive CHECK (VALUE > 0)"),
+            "DROP DOMAIN desk.positive",
+        ),
+        Raw(
+            "CREATE TYPE desk.pair AS (side desk.side, price desk.positive)", "DROP TYPE desk.pair"
+        ),
         Raw("CREATE SEQUENCE desk.tickets START 100", "DROP SEQUENCE desk.tickets"),
-        Raw("CREATE STATISTICS desk.owner_mood ON owner, mood FROM desk.books", "DROP STATISTICS desk.owner_mood", rank=5),
-        Raw("CREATE MATERIALIZED VIEW desk.counts AS SELECT owner, count(*) FROM desk.books GROUP BY owner", "DROP MATERIALIZED VIEW desk.counts", rank=20),
-        Raw("CREATE UNIQUE INDEX ix_counts ON desk.counts (owner)", "DROP INDEX desk.ix_counts", rank=25),
-        Raw("CREATE RULE quiet AS ON DELETE TO desk.books DO INSTEAD NOTHING", "DROP RULE quiet ON desk.books", rank=30),
-        Raw("CREATE INDEX ix_owner_trgm ON desk.books USING gin (owner public.gin_trgm_ops)", "DROP INDEX desk.ix_owner_trgm", rank=30),
-    )  # fmt: skip
+        Raw(
+            "CREATE STATISTICS desk.owner_mood ON owner, mood FROM desk.books",
+            "DROP STATISTICS desk.owner_mood",
+            rank=5,
+        ),
+        Raw(
+            (
+                "CREATE MATERIALIZED VIEW desk.counts AS SELECT owner, count(*) "
+                "FROM desk.books GROUP BY owner"
+            ),
+            "DROP MATERIALIZED VIEW desk.counts",
+            rank=20,
+        ),
+        Raw(
+            "CREATE UNIQUE INDEX ix_counts ON desk.counts (owner)",
+            "DROP INDEX desk.ix_counts",
+            rank=25,
+        ),
+        Raw(
+            "CREATE RULE quiet AS ON DELETE TO desk.books DO INSTEAD NOTHING",
+            "DROP RULE quiet ON desk.books",
+            rank=30,
+        ),
+        Raw(
+            ("CREATE INDEX ix_owner_trgm ON desk.books USING gin (owner public.gin_trgm_ops)"),
+            "DROP INDEX desk.ix_owner_trgm",
+            rank=30,
+        ),
+    )
     await evolve(project, before, after)
 
 
@@ -419,7 +499,10 @@ async def test_a_partitioned_table_is_compared_and_never_rebuilt(project: Projec
     await project.migrate("bars")
     await execute(
         project.url,
-        "CREATE TABLE parts.bars_2026 PARTITION OF desk.bars FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')",
+        (
+            "CREATE TABLE parts.bars_2026 PARTITION OF desk.bars FOR VALUES "
+            "FROM ('2026-01-01') TO ('2027-01-01')"
+        ),
     )
     assert await migrations.check(project.url) == []
 
@@ -430,3 +513,11 @@ async def test_a_partitioned_table_is_compared_and_never_rebuilt(project: Projec
         Exception, match="desk.bars is TABLE PARTITION BY RANGE .day., to be TABLE: write how"
     ):
         await migrations.upgrade(project.url)
+
+
+@given(st.text(alphabet=":\\ a1'$_\n", max_size=12))
+def test_sql_in_a_migration_has_no_parameters_and_keeps_every_character(sql: str) -> None:
+    for dialect in (asyncpg.dialect(), PGDialect(paramstyle="named")):
+        compiled = text(bindless(sql)).compile(dialect=dialect)
+        assert str(compiled) == sql
+        assert compiled.params == {}

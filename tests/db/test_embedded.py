@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+import psutil
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -54,10 +55,9 @@ def server_pid(folder: Path) -> int | None:
 
 def is_running(pid: int | None) -> bool:
     try:
-        command = Path(f"/proc/{pid}/stat").read_text() if pid else ""
-    except FileNotFoundError:
+        return pid is not None and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    return bool(command) and command.rpartition(")")[2].split()[0] != "Z"
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
@@ -239,12 +239,17 @@ def test_a_server_that_does_not_start_says_why_and_names_the_log(folder: Path) -
         EmbeddedPostgres(folder).start()
 
 
-def test_a_fast_server_makes_spoiled_data_anew(folder: Path) -> None:
+def test_a_fast_server_makes_spoiled_data_anew_and_leaves_none(folder: Path) -> None:
     with EmbeddedPostgres(folder, fast=True) as server:
         assert query(server.url(), "SHOW fsync") == "off"
-    (folder / "data" / "global" / "pg_control").write_bytes(b"spoiled")
-    with EmbeddedPostgres(folder, fast=True) as server:
+        pid = server_pid(folder)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not is_running(pid))
+        (folder / "data" / "global" / "pg_control").write_bytes(b"spoiled")
+        server.start()
         assert query(server.url(), "SELECT 1") == 1
+    assert not (folder / "data").exists()
 
 
 def test_a_server_whose_start_takes_too_long_is_not_waited_for_for_ever(folder: Path) -> None:
@@ -285,16 +290,21 @@ def test_an_ordinary_user_can_run_it(folder: Path) -> None:
         os.setgid(nobody.pw_gid)
         os.setuid(nobody.pw_uid)
         with EmbeddedPostgres(folder) as server:
-            pid = server_pid(folder)
-            results.put((server.url(), Path(f"/proc/{pid}").stat().st_uid))
+            results.put((server.url(), psutil.Process(server_pid(folder)).uids().real))
+        try:
+            EmbeddedPostgres(Path("/tradekeep")).start()
+        except ConfigurationError as error:
+            results.put(str(error))
 
     child = multiprocessing.get_context("fork").Process(target=as_nobody)
     child.start()
-    url, owner = results.get(timeout=30)
+    url, owner = results.get(timeout=60)
+    refused = results.get(timeout=10)
     child.join()
     assert url.endswith(f"host={folder}/socket")
     assert owner == nobody.pw_uid
     assert server_pid(folder) is None
+    assert refused == "the embedded PostgreSQL cannot use /tradekeep: Permission denied"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has another user run the server")
@@ -304,6 +314,6 @@ def test_root_lets_another_user_pass_but_not_read(
     folder.parent.chmod(0o700)
     with caplog.at_level(logging.WARNING), EmbeddedPostgres(folder):
         pid = server_pid(folder)
-        assert Path(f"/proc/{pid}").stat().st_uid == folder.stat().st_uid != 0
+        assert psutil.Process(pid).uids().real == folder.stat().st_uid != 0
     assert folder.parent.stat().st_mode & 0o777 == 0o701
     assert "letting other users pass through" in caplog.text

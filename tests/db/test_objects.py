@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, insert, text
-from sqlalchemy.dialects.postgresql import UUID as UuidType
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, Uuid, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import func
@@ -115,9 +114,9 @@ def test_a_constraint_trigger_may_wait_for_the_commit() -> None:
         "AFTER INSERT DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION desk.balance()",
         constraint=True,
     )
-    assert trigger.create() == (
+    assert " ".join(trigger.create()) == (
         "CREATE CONSTRAINT TRIGGER balanced AFTER INSERT ON desk.books DEFERRABLE INITIALLY "
-        "DEFERRED FOR EACH ROW EXECUTE FUNCTION desk.balance()",
+        "DEFERRED FOR EACH ROW EXECUTE FUNCTION desk.balance()"
     )
 
 
@@ -211,9 +210,9 @@ class TestPortableUuid7:
         self, connection: AsyncConnection
     ) -> None:
         metadata = MetaData()
-        default = func.public.uuidv7(type_=UuidType(), monotonic=True)
+        default = func.public.uuidv7(type_=Uuid(), monotonic=True)
         table = Table(
-            "rows", metadata, Column("id", UuidType(), primary_key=True, server_default=default),
+            "rows", metadata, Column("id", Uuid(), primary_key=True, server_default=default),
             Column("number", Integer),
         )  # fmt: skip
         await connection.run_sync(metadata.create_all)

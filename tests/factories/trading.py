@@ -33,7 +33,7 @@ class Account:
     instrument: Instrument
 
     async def trade(
-        self, side: Side, quantity: str, price: str, *, minute: int = 0, **details: Any
+        self, side: Side | None, quantity: str, price: str, *, minute: int = 0, **details: Any
     ) -> Booked:
         """Book one trade in its own transaction."""
         details.setdefault("executed_at", OPENING_BELL + timedelta(minutes=minute))

@@ -16,6 +16,7 @@ from domain.trading.ledger import (
     LotOrigin,
     State,
     Terms,
+    methods,
     replay,
 )
 from domain.trading.terms import CashModel, CostBasisMethod, TradeKind
@@ -141,6 +142,26 @@ def test_a_carried_lot_takes_its_place_by_the_date_of_its_acquisition() -> None:
     assert result["NEW"].realized_gross == 200
     assert result["NEW"].closures[0].lot_key == "in/old"
     assert len(result["NEW"].cycles) == 1
+
+
+def test_converting_many_lots_into_a_full_book_sorts_them_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sortings = []
+
+    def counted(*arguments: Any, **options: Any) -> list[Any]:
+        sortings.append(arguments)
+        return sorted(*arguments, **options)
+
+    monkeypatch.setattr(methods, "sorted", counted, raising=False)
+    result = states(
+        *(buy(f"a{at}", "1", "10", at=at, book="OLD") for at in range(50)),
+        *(buy(f"b{at}", "1", "20", at=at, book="NEW") for at in range(50)),
+        conversion("OLD", "NEW", "50", "50", at=60),
+        sell("x", "100", "30", at=61, book="NEW"),
+    )
+    assert result["NEW"].realized_gross == 1_500
+    assert len(sortings) == 1
 
 
 def test_carried_lots_close_a_position_of_the_other_direction_at_their_basis() -> None:

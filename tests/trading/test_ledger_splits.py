@@ -117,6 +117,20 @@ def test_a_new_peak_after_a_split_forgets_the_old_peaks_fraction() -> None:
     assert replay(grown).cycles[0].peak_quantity == 40
 
 
+def test_what_was_closed_before_two_splits_is_restored_by_their_opposite() -> None:
+    events = [
+        buy("a", "20", "3", at=0),
+        sell("b", "10", "4", at=1),
+        split("1:3", at=2),
+        split("1:7", at=3),
+    ]
+    shown = replay(events).cycles[0]
+    assert shown.closed_quantity == Decimal("0.476190476190476190")
+    (cycle,) = replay([*events, split("21:1", at=4)]).cycles
+    assert (cycle.closed_quantity, cycle.peak_quantity, cycle.exit_price) == (10, 20, 4)
+    assert cycle.residue is None
+
+
 def test_average_lots_share_the_pool_after_a_split() -> None:
     state = replay(
         [

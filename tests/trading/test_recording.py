@@ -22,7 +22,7 @@ from domain.trading.models import (
     Trade,
 )
 from domain.trading.recording import NewTrade, record_trade, record_trades
-from domain.trading.terms import CashKind, CostBasisMethod, PositionMode, Side
+from domain.trading.terms import CashKind, CostBasisMethod, PositionMode, Side, TradeKind
 from domain.trading.verifying import verify
 from tests.factories.market import make_instrument, make_inverse_perpetual
 from tests.factories.trading import OPENING_BELL, Account, make_portfolio, open_account
@@ -438,3 +438,21 @@ async def test_totals_of_closures_equal_the_positions(db: Database) -> None:
         traded = (await unit.session.execute(select(func.sum(Trade.signed_quantity)))).scalar_one()
     assert gross == sum(item.realized_gross_pnl for item in positions)
     assert traded == sum(item.quantity for item in positions)
+
+
+async def test_an_expiration_that_finds_nothing_waits_for_the_late_trade_it_closes(
+    db: Database,
+) -> None:
+    account = await open_account(db)
+    await account.trade(Side.BUY, "1", "100", minute=0)
+    await account.trade(Side.SELL, "1", "110", minute=1)
+    expiry = await account.trade(None, "2", "0", minute=50, kind=TradeKind.EXPIRATION)
+    assert list(expiry.closures) == []
+
+    await account.trade(Side.BUY, "2", "3", minute=30, external_id="late")
+
+    async with db.read(user=account.user.id) as unit:
+        cycles = await unit.positions.all(unit.positions.query().order_by("cycle"))
+    assert [cycle.quantity for cycle in cycles] == [Decimal(0), Decimal(0)]
+    assert cycles[1].realized_gross_pnl == Decimal(-6)
+    assert await breaks_of(db) == []

@@ -233,9 +233,9 @@ def test_the_deepest_fall_counts_by_ratio_not_by_amount() -> None:
 
 
 def test_of_two_equal_falls_the_first_is_told() -> None:
-    drawdown = max_drawdown(curve("100", "75", "100", "75"))
+    drawdown = max_drawdown(curve("100", "100", "75", "100", "75"))
     assert drawdown is not None
-    assert (drawdown.peak_at, drawdown.trough_at) == (day(1), day(2))
+    assert (drawdown.peak_at, drawdown.trough_at) == (day(1), day(3))
 
 
 def test_a_fall_below_zero_is_more_than_everything() -> None:

@@ -210,7 +210,7 @@ class Book:
         wanted = (-quantity if abs(quantity) < abs(held) else held) if closes else ZERO
         if selection and self.terms.method == CostBasisMethod.SPECIFIC:
             return _pieces(self._selected(selection, wanted), wanted)
-        return _pieces(self._open.closing_order(), wanted)
+        return _pieces(self._open.closing_order(), wanted) if closes else []
 
     def held_pieces(self, quantity: Decimal) -> list[Piece]:
         """Choose the pieces of lots that make up an unsigned `quantity`, as far as it is open."""

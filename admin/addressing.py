@@ -1,0 +1,84 @@
+"""Records in addresses: a primary key as a path segment, and back."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Column
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from admin.records import RecordView
+from domain.db.types import ClosedText
+
+_PARSERS: Final[dict[type, Callable[[str], Any]]] = {
+    UUID: UUID,
+    int: int,
+    datetime: datetime.fromisoformat,
+    date: date.fromisoformat,
+}
+
+
+def root_of(request: Request) -> str:
+    """Return where the admin is mounted, for example ``/admin``."""
+    return str(request.scope.get("root_path", ""))
+
+
+def identifier(view: RecordView, record: Any) -> str:
+    """Return the record's key as it stands in a path; parts are joined by a semicolon."""
+    values = view.mapper.primary_key_from_instance(record)
+    return ";".join(_written(value) for value in values)
+
+
+def address(request: Request, view: RecordView, record: Any) -> str:
+    """Return the path of a record's page."""
+    return f"{root_of(request)}/{view.identity}/details/{identifier(view, record)}"
+
+
+def key_of(view: RecordView, request: Request) -> Any:
+    """Return the primary key that the path holds; a tuple when it has several parts.
+
+    Raises:
+        HTTPException: 404 when it cannot be one.
+    """
+    parts = request.path_params["pk"].split(";")
+    columns = view.mapper.primary_key
+    if len(parts) != len(columns):
+        raise HTTPException(404, "There is no such record.")
+    try:
+        values = [_read(column, part) for column, part in zip(columns, parts, strict=True)]
+    except (ValueError, OverflowError):
+        raise HTTPException(404, "There is no such record.") from None
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def uuid_of(request: Request) -> UUID:
+    """Return the UUID that the path holds.
+
+    Raises:
+        HTTPException: 404 when it is none.
+    """
+    try:
+        return UUID(request.path_params["pk"])
+    except ValueError:
+        raise HTTPException(404, "There is no such record.") from None
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return str(value)
+
+
+def _read(column: Column[Any], text: str) -> Any:
+    if "\x00" in text:
+        raise ValueError(text)
+    if isinstance(column.type, ClosedText):
+        return column.type.vocabulary(text)
+    value = _PARSERS.get(column.type.python_type, str)(text)
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise ValueError(text)
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise ValueError(text)
+    return value

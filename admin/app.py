@@ -1,0 +1,67 @@
+"""Builds the application: the admin, the health checks, and what protects them all."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from admin.shielding import SameOriginWrites, SecureHeaders
+from admin.site import Site
+from domain.database import Database
+from domain.ops.health import readiness
+from domain.settings import Environment, Settings
+
+
+def create_app(settings: Settings | None = None, *, url: str | None = None) -> Starlette:
+    """Return the application; it opens its database when it starts and closes it when it stops.
+
+    Args:
+        settings: Default: read from the environment.
+        url: Default: the settings' database, else the embedded server.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+    """
+    chosen = settings or Settings.load()
+    is_https = chosen.environment is Environment.PRODUCTION
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with Database(url, settings=chosen) as db:
+            app.state.db = db
+            Site(app, db, chosen)
+            yield
+
+    return Starlette(
+        routes=[
+            Route("/", _home),
+            Route("/livez", _alive),
+            Route("/readyz", _ready),
+        ],
+        middleware=[
+            Middleware(SecureHeaders, is_https=is_https),
+            Middleware(TrustedHostMiddleware, allowed_hosts=list(chosen.allowed_hosts)),
+            Middleware(SameOriginWrites),
+            Middleware(GZipMiddleware, minimum_size=1_000),
+        ],
+        lifespan=lifespan,
+    )
+
+
+async def _home(_: Request) -> Response:
+    return RedirectResponse("/admin/")
+
+
+async def _alive(_: Request) -> Response:
+    return PlainTextResponse("ok")
+
+
+async def _ready(request: Request) -> Response:
+    report = await readiness(request.app.state.db)
+    return JSONResponse(report.as_dict(), status_code=200 if report.is_ready else 503)

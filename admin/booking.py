@@ -1,0 +1,144 @@
+"""Facts in the admin: book a trade, correct it, bust it, take back an import."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from admin.addressing import root_of, uuid_of
+from admin.fields import ChoiceField, DecimalField, Field, InstantField, ReferenceField, TextField
+from admin.signing_in import staff_of
+from admin.writing import Draft
+from domain.errors import ConflictingTrade, InvalidData, NotFound
+from domain.trading.correcting import bust_trade, correct_trade, revert_import
+from domain.trading.recording import record_trade
+from domain.trading.terms import Side
+
+if TYPE_CHECKING:
+    from admin.site import Site
+
+_SIDES: Final = tuple((str(side), str(side)) for side in Side)
+
+_ECONOMICS: Final[tuple[Field, ...]] = (
+    ChoiceField("side", "Side", "Direction of the trade", choices=_SIDES),
+    DecimalField("quantity", "Quantity", "Units or contracts, positive", is_required=True),
+    DecimalField("price", "Price", "Quote currency a unit", is_required=True),
+    InstantField("executed_at", "Executed at", "With its offset from UTC", is_required=True),
+    DecimalField("commission", "Commission", "Positive is a cost"),
+    DecimalField("fees", "Fees", "Exchange and regulatory fees"),
+    TextField("description", "Note", "Why, for whoever reads the history"),
+)
+_PLACES: Final[tuple[Field, ...]] = (
+    ReferenceField("portfolio_id", "Portfolio", "", is_required=True, target="portfolios"),
+    ReferenceField("instrument_id", "Instrument", "", is_required=True, target="instruments"),
+)
+_IDENTITY: Final[tuple[Field, ...]] = (
+    TextField("external_id", "Broker's id", "Sending the same id again books nothing"),
+)
+
+
+class Booking:
+    """Pages that change facts, each through the ledger.
+
+    Args:
+        site: The admin.
+    """
+
+    def __init__(self, site: "Site") -> None:
+        self.site = site
+
+    async def record(self, request: Request) -> Response:
+        """Show the form of a new trade, or book it."""
+        fields = (*_PLACES, *_ECONOMICS, *_IDENTITY)
+        if request.method == "GET":
+            draft = Draft.empty(fields, {})
+            draft.texts |= {name: request.query_params.get(name, "") for name in ("portfolio_id",)}
+            return self._form(request, draft, "New trade", "trades/list")
+        draft = Draft.submitted(fields, await request.form(max_files=0, max_fields=60))
+        values = draft.values(draft.texts)
+        if not draft.errors:
+            trade_id = await self._try(draft, lambda: self._record(request, values))
+            if trade_id is not None:
+                return self._to(request, trade_id)
+        return self._form(request, draft, "New trade", "trades/list")
+
+    async def _record(self, request: Request, values: Mapping[str, Any]) -> UUID:
+        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+            portfolio = await unit.portfolios.get(values["portfolio_id"])
+            instrument = await unit.instruments.get(values["instrument_id"])
+            details = _details(values)
+            booked = await record_trade(unit, portfolio, instrument, source="admin", **details)
+            return booked.trade.id
+
+    async def correct(self, request: Request) -> Response:
+        """Show a trade as a form, or book its correction."""
+        trade_id = uuid_of(request)
+        if request.method == "GET":
+            async with self.site.db.snapshot(staff=staff_of(request).name) as unit:
+                trade = await unit.trades.get(trade_id)
+            draft = Draft.of(_ECONOMICS, trade)
+            return self._correction(request, trade_id, draft)
+        draft = Draft.submitted(_ECONOMICS, await request.form(max_files=0, max_fields=60))
+        changed = draft.changed()
+        values = draft.values(changed)
+        if not changed:
+            draft.errors[""] = "Nothing differs from what is booked."
+        if not draft.errors:
+            new_id = await self._try(draft, lambda: self._correct(request, trade_id, values))
+            if new_id is not None:
+                return self._to(request, new_id)
+        return self._correction(request, trade_id, draft)
+
+    async def _correct(self, request: Request, trade_id: UUID, values: Mapping[str, Any]) -> UUID:
+        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+            booked = await correct_trade(unit, trade_id, **_details(values))
+            return booked.trade.id
+
+    async def bust(self, request: Request) -> Response:
+        """Record that a trade never was."""
+        form = await request.form(max_files=0, max_fields=10)
+        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+            await bust_trade(unit, uuid_of(request), reason=str(form.get("reason", "")).strip())
+        return self._to(request, uuid_of(request))
+
+    async def revert(self, request: Request) -> Response:
+        """Take back everything that one import booked."""
+        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+            await revert_import(unit, uuid_of(request))
+        return RedirectResponse(f"{root_of(request)}/imports/details/{uuid_of(request)}", 303)
+
+    async def _try(self, draft: Draft, work: Callable[[], Any]) -> UUID | None:
+        try:
+            booked: UUID = await work()
+        except InvalidData as error:
+            draft.note(error)
+        except (ConflictingTrade, NotFound) as error:
+            draft.errors[""] = f"{error}."
+        else:
+            return booked
+        return None
+
+    def _correction(self, request: Request, trade_id: UUID, draft: Draft) -> Response:
+        return self._form(request, draft, "Correct trade", f"trades/details/{trade_id}")
+
+    def _form(self, request: Request, draft: Draft, title: str, back: str) -> Response:
+        context = {"draft": draft, "title": title, "back": f"{root_of(request)}/{back}"}
+        status = 422 if draft.errors else 200
+        return self.site.pages.render(request, "booking.html", context, status=status)
+
+    def _to(self, request: Request, trade_id: UUID) -> Response:
+        return RedirectResponse(f"{root_of(request)}/trades/details/{trade_id}", 303)
+
+
+def _details(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the ledger wants to know; an empty field is left to its default."""
+    places: Sequence[str] = ("portfolio_id", "instrument_id")
+    given = {name: value for name, value in values.items() if name not in places}
+    details = {name: value for name, value in given.items() if value is not None}
+    if details.get("side"):
+        details["side"] = Side(details["side"])
+    return details
+
+

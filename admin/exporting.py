@@ -1,0 +1,74 @@
+"""Streams a list as CSV: constant memory, the list's own filters, exact decimals, no formulas."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from starlette.responses import StreamingResponse
+
+from admin.listing import Listing
+from admin.records import RecordView
+from domain.clock import now
+from domain.database import Database
+from domain.money import plain
+
+_BATCH: Final = 2_000
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\x00")
+
+
+def export_csv(db: Database, listing: Listing, actor: str) -> StreamingResponse:
+    """Return the whole list as a download.
+
+    Raises:
+        InvalidData: A filter's value is wrong; before the first byte is sent.
+    """
+    listing.conditions()
+    name = f"{listing.view.identity}-{now():%Y%m%d-%H%M%S}.csv"
+    return StreamingResponse(
+        _lines(db, listing, actor),
+        media_type="text/csv; charset=utf-8",
+        headers={"content-disposition": f'attachment; filename="{name}"'},
+    )
+
+
+async def _lines(db: Database, listing: Listing, actor: str) -> AsyncIterator[str]:
+    view = listing.view
+    names = _names(view)
+    yield _written([names])
+    columns = [getattr(view.model, name) for name in names]
+    async with db.snapshot(staff=actor) as unit:
+        repository = unit[view.model]
+        statement = (
+            repository.query(*listing.conditions())
+            .order_by(*listing.ordering())
+            .with_only_columns(*columns)
+        )
+        async for batch in repository.rows(statement, size=_BATCH):
+            yield _written([[_cell(value) for value in row] for row in batch])
+
+
+def _names(view: RecordView) -> list[str]:
+    return list(view.visible())
+
+
+def _written(rows: Sequence[Sequence[str]]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\r\n").writerows(rows)
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    text = str(value)
+    # A spreadsheet runs text that begins like a formula. Source: OWASP, CSV Injection.
+    if isinstance(value, str) and text.startswith(_FORMULA_STARTS):
+        return f"'{text}"
+    return text

@@ -1,0 +1,89 @@
+"""Views of people and their access. Secrets are in no list, form or export."""
+
+from sqlalchemy import ColumnElement
+
+from admin.records import RecordView
+from domain.identity.models import ApiKey, OAuthToken, User, UserPreferences, UserSession
+
+_CATEGORY = "Identity"
+
+
+class UserView(RecordView, model=User):
+    """People and services."""
+
+    name, name_plural, path = "User", "Users", "users"
+    category = _CATEGORY
+    about = "People and services. Each user is a tenant that owns portfolios."
+    columns = ("username", "name", "email", "role", "is_active", "last_login_at")
+    order = (User.username,)
+    is_newest_first = False
+    search = (User.username,)
+    search_hint = "User name begins with…"
+    filters = ("role",)
+    editable = ("name", "email", "external_id", "base_currency", "timezone")
+    related = (
+        ("Portfolios", "portfolios", "user_id"),
+        ("Sessions", "sessions", "user_id"),
+        ("API keys", "api-keys", "user_id"),
+    )
+
+    def search_condition(self, text: str) -> ColumnElement[bool]:
+        """Return the condition for login names, which are stored in lower case."""
+        return super().search_condition(text.lower())
+
+
+class UserSessionView(RecordView, model=UserSession):
+    """Logins."""
+
+    name, name_plural, path = "Session", "Sessions", "sessions"
+    category = _CATEGORY
+    about = "Logins. Revoking one ends it with the next request."
+    columns = ("user_id", "issued_at", "last_seen_at", "expires_at", "revoked_at", "ip")
+    order = (UserSession.id,)
+    keys = ("user_id",)
+
+
+class ApiKeyView(RecordView, model=ApiKey):
+    """Keys of programs."""
+
+    name, name_plural, path = "API key", "API keys", "api-keys"
+    category = _CATEGORY
+    about = "Keys with which programs authenticate. A key is shown once, when it is made."
+    columns = ("name", "prefix", "user_id", "expires_at", "last_used_at", "revoked_at")
+    order = (ApiKey.id,)
+    keys = ("user_id",)
+    editable = ("name", "permissions", "expires_at")
+
+
+class OAuthTokenView(RecordView, model=OAuthToken):
+    """Tokens of providers."""
+
+    name, name_plural, path = "OAuth token", "OAuth tokens", "oauth-tokens"
+    category = _CATEGORY
+    about = "Tokens of brokers and providers, encrypted. The tokens themselves are never shown."
+    columns = ("provider", "user_id", "key_id", "scopes", "expires_at")
+    order = (OAuthToken.id,)
+    keys = ("user_id",)
+    is_deletable = True
+
+
+class UserPreferencesView(RecordView, model=UserPreferences):
+    """Preferences."""
+
+    name, name_plural, path = "Preferences", "Preferences", "preferences"
+    category = _CATEGORY
+    about = "How users want things."
+    columns = ("user_id", "cost_basis_method", "morning_alert", "eod_summary", "updated_at")
+    order = (UserPreferences.user_id,)
+    is_newest_first = False
+    editable = (
+        "default_strategy",
+        "morning_alert",
+        "eod_summary",
+        "notification_channels",
+        "cost_basis_method",
+        "settings",
+    )
+
+
+VIEWS = (UserView, UserSessionView, ApiKeyView, OAuthTokenView, UserPreferencesView)

@@ -1,0 +1,167 @@
+"""Views of instruments and what they trade at."""
+
+from sqlalchemy import ColumnElement
+
+from admin.records import RecordView
+from domain.market.models import (
+    Bar,
+    CorporateAction,
+    Currency,
+    FxRate,
+    Instrument,
+    InstrumentAlias,
+    LatestPrice,
+)
+
+_CATEGORY = "Market"
+
+
+class InstrumentView(RecordView, model=Instrument):
+    """Instruments."""
+
+    name, name_plural, path = "Instrument", "Instruments", "instruments"
+    category = _CATEGORY
+    about = "Tradable contracts: one row a share, pair, future or option series."
+    columns = ("symbol", "kind", "name", "quote_currency", "multiplier", "expires_on", "status")
+    order = (Instrument.id,)
+    search = (Instrument.symbol,)
+    search_hint = "Symbol begins with…"
+    filters = ("kind", "status")
+    keys = ("underlying_id",)
+    editable = (
+        "symbol",
+        "name",
+        "exchange",
+        "isin",
+        "cusip",
+        "figi",
+        "status",
+        "tick_size",
+        "lot_size",
+        "listed_on",
+        "delisted_on",
+        "exercise_style",
+        "settlement",
+        "details",
+    )
+    creatable = (
+        "symbol",
+        "kind",
+        "quote_currency",
+        "name",
+        "exchange",
+        "base_currency",
+        "settlement_currency",
+        "multiplier",
+        "is_inverse",
+        "cash_model",
+        "underlying_id",
+        "option_root",
+        "option_type",
+        "strike",
+        "expires_on",
+        "isin",
+    )
+    related = (
+        ("Trades", "trades", "instrument_id"),
+        ("Positions", "positions", "instrument_id"),
+        ("Bars", "bars", "instrument_id"),
+        ("Options on it", "instruments", "underlying_id"),
+    )
+
+    def search_condition(self, text: str) -> ColumnElement[bool]:
+        """Return the condition for symbols, which are upper case."""
+        return super().search_condition(text.upper())
+
+
+class InstrumentAliasView(RecordView, model=InstrumentAlias):
+    """Aliases."""
+
+    name, name_plural, path = "Alias", "Aliases", "aliases"
+    category = _CATEGORY
+    about = "What brokers and feeds call an instrument, and when."
+    columns = ("source", "symbol", "instrument", "valid_from", "valid_to")
+    order = (InstrumentAlias.source, InstrumentAlias.symbol, InstrumentAlias.valid_from)
+    is_newest_first = False
+    keys = ("instrument_id",)
+    editable = ("instrument_id", "symbol", "valid_from", "valid_to")
+    creatable = ("instrument_id", "source", "symbol", "valid_from", "valid_to")
+    is_deletable = True
+
+
+class BarView(RecordView, model=Bar):
+    """Bars."""
+
+    name, name_plural, path = "Bar", "Bars", "bars"
+    category = _CATEGORY
+    about = "Open, high, low, close and volume as traded: not adjusted for splits."
+    columns = ("instrument", "timeframe", "time", "open", "high", "low", "close", "volume")
+    order = (Bar.instrument_id, Bar.timeframe, Bar.time)
+    keys = ("instrument_id",)
+    filters = ("timeframe",)
+
+
+class LatestPriceView(RecordView, model=LatestPrice):
+    """Latest prices."""
+
+    name, name_plural, path = "Latest price", "Latest prices", "latest-prices"
+    category = _CATEGORY
+    about = "The newest known price of each instrument."
+    columns = ("instrument", "price", "bid", "ask", "time", "source")
+    order = (LatestPrice.instrument_id,)
+    keys = ("instrument_id",)
+
+
+class FxRateView(RecordView, model=FxRate):
+    """Exchange rates."""
+
+    name, name_plural, path = "FX rate", "FX rates", "fx-rates"
+    category = _CATEGORY
+    about = "Quote currency for one unit of base currency, a fixing a day."
+    columns = ("base_currency", "quote_currency", "on", "rate", "source")
+    order = (FxRate.base_currency, FxRate.quote_currency, FxRate.on)
+    keys = ("base_currency", "quote_currency")
+    editable = ("rate",)
+    creatable = ("base_currency", "quote_currency", "on", "source", "rate")
+
+
+class CorporateActionView(RecordView, model=CorporateAction):
+    """Corporate actions."""
+
+    name, name_plural, path = "Corporate action", "Corporate actions", "corporate-actions"
+    category = _CATEGORY
+    about = "Splits, dividends, mergers and spin-offs. They are registered by the library."
+    columns = ("instrument", "kind", "ex_on", "numerator", "denominator", "target")
+    order = (CorporateAction.id,)
+    filters = ("kind",)
+    keys = ("instrument_id",)
+
+
+class CurrencyView(RecordView, model=Currency):
+    """Currencies."""
+
+    name, name_plural, path = "Currency", "Currencies", "currencies"
+    category = _CATEGORY
+    about = "Currencies that amounts are in."
+    columns = ("code", "name", "minor_units", "kind")
+    order = (Currency.code,)
+    is_newest_first = False
+    search = (Currency.code,)
+    search_hint = "Code begins with…"
+    editable = ("name", "minor_units", "kind")
+    creatable = ("code", "name", "minor_units", "kind")
+
+    def search_condition(self, text: str) -> ColumnElement[bool]:
+        """Return the condition for codes, which are upper case."""
+        return super().search_condition(text.upper())
+
+
+VIEWS = (
+    InstrumentView,
+    InstrumentAliasView,
+    BarView,
+    LatestPriceView,
+    FxRateView,
+    CorporateActionView,
+    CurrencyView,
+)

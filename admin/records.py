@@ -1,0 +1,155 @@
+"""The base view of a table: which columns people see, search, filter and may change.
+
+A view is a sqladmin `ModelView`, so its name, icon, category and menu work as people know them.
+Its data path is ours: `admin.listing` reads pages, `admin.writing` writes changed fields only.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from sqladmin import ModelView
+from sqlalchemy import Column, ColumnElement, Select, inspect
+from sqlalchemy.orm import InstrumentedAttribute, joinedload
+from starlette.requests import Request
+
+from admin.fields import Field, field_for, label_of
+from admin.signing_in import staff_of
+from domain.db.orm import Versioned
+from domain.db.unit import Unit
+
+REFERENCES: dict[str, str] = {}
+"""View identity by ``schema.table``, filled as views are registered."""
+
+
+class RecordView(ModelView):
+    """What a subclass says; everything has a safe default: nothing can be written.
+
+    Attributes:
+        path: Its part of the address.
+        columns: Attributes and relations of a list, in order.
+        order: The order of a list: indexed columns that are never NULL.
+        sortable: Other columns that an index serves.
+        search: Columns searched by their beginning; an index serves them.
+        search_hint: What the search box says.
+        filters: Closed vocabularies offered beside the list.
+        keys: Foreign keys that a link may filter by.
+        time_column: The instant that the date filter is about.
+        editable: Attributes of the edit form.
+        creatable: Attributes of the create form; empty: records are not made here.
+        related: (label, view identity, key) of lists that belong to a record.
+        is_deletable: Whether a record may be deleted, after a confirmation.
+        about: One sentence that says what the table is for.
+    """
+
+    path: ClassVar[str] = ""
+    columns: ClassVar[Sequence[str]] = ()
+    order: ClassVar[Sequence[InstrumentedAttribute[Any]]] = ()
+    is_newest_first: ClassVar[bool] = True
+    sortable: ClassVar[Sequence[str]] = ()
+    search: ClassVar[Sequence[InstrumentedAttribute[Any]]] = ()
+    search_hint: ClassVar[str] = ""
+    filters: ClassVar[Sequence[str]] = ()
+    keys: ClassVar[Sequence[str]] = ()
+    time_column: ClassVar[str] = ""
+    editable: ClassVar[Sequence[str]] = ()
+    creatable: ClassVar[Sequence[str]] = ()
+    related: ClassVar[Sequence[tuple[str, str, str]]] = ()
+    is_deletable: ClassVar[bool] = False
+    about: ClassVar[str] = ""
+
+    can_export = True
+    can_import = False
+
+    # ── what may be done ─────────────────────────────────────────────────────────────────────
+
+    def may_edit(self, request: Request) -> bool:
+        """Return whether this member of staff may change records here."""
+        return bool(self.editable) and staff_of(request).may_write
+
+    def may_create(self, request: Request) -> bool:
+        """Return whether this member of staff may make records here."""
+        return bool(self.creatable) and staff_of(request).may_write
+
+    def may_delete(self, request: Request) -> bool:
+        """Return whether this member of staff may delete records here."""
+        return self.is_deletable and staff_of(request).may_write
+
+    # ── what is shown ────────────────────────────────────────────────────────────────────────
+
+    @property
+    def mapper(self) -> Any:
+        """The model's mapper."""
+        return inspect(self.model)
+
+    def labels(self) -> dict[str, str]:
+        """Return the heading of each list column."""
+        return {name: label_of(name) for name in self.columns}
+
+    def visible(self) -> Sequence[str]:
+        """Return the attributes of a details page: every column that is no secret."""
+        return [
+            attribute.key
+            for attribute in self.mapper.column_attrs
+            if not attribute.columns[0].info.get("secret")
+        ]
+
+    def help_of(self, name: str) -> str:
+        """Return what a column means."""
+        attribute = self.mapper.column_attrs.get(name)
+        return "" if attribute is None else attribute.columns[0].comment or ""
+
+    def base(self, unit: Unit) -> Select[Any]:
+        """Return the statement of a list, with the relations its columns need."""
+        return unit[self.model].query().options(*self.loading(self.columns))
+
+    def loading(self, names: Sequence[str]) -> list[Any]:
+        """Return options that load the relations among `names` with the rows: no query a row."""
+        relations = self.mapper.relationships
+        return [joinedload(getattr(self.model, name)) for name in names if name in relations]
+
+    def relations(self) -> dict[str, str]:
+        """Return the relation that names the record behind each foreign key: key to relation."""
+        found = {}
+        for relation in self.mapper.relationships:
+            columns = [pair[0] for pair in relation.local_remote_pairs]
+            last = columns[-1].key
+            if not relation.uselist and last is not None:
+                found[last] = relation.key
+        return found
+
+    def search_condition(self, text: str) -> ColumnElement[bool]:
+        """Return the condition for records that begin with `text`."""
+        wanted = text.strip()
+        conditions = [column.startswith(wanted, autoescape=True) for column in self.search]
+        found = conditions[0]
+        for condition in conditions[1:]:
+            found |= condition
+        return found
+
+    def title(self, record: Any) -> str:
+        """Return the name of a record."""
+        return str(record) if type(record).__str__ is not object.__str__ else self.name
+
+    # ── what is changed ──────────────────────────────────────────────────────────────────────
+
+    @property
+    def is_versioned(self) -> bool:
+        """Whether the model counts its edits."""
+        return issubclass(self.model, Versioned)
+
+    def fields(self, names: Sequence[str]) -> list[Field]:
+        """Return the form fields of these attributes."""
+        return [field_for(self._column(name), references=REFERENCES) for name in names]
+
+    def _column(self, name: str) -> Column[Any]:
+        column: Column[Any] = self.mapper.column_attrs[name].columns[0]
+        return column
+
+    def defaults(self) -> Mapping[str, Any]:
+        """Return what a new record's form starts with."""
+        values = {}
+        for name in self.creatable:
+            default = self._column(name).default
+            if default is not None and default.is_scalar:
+                values[name] = default.arg
+        return values

@@ -1,0 +1,273 @@
+"""The admin's routes: sqladmin's registry and menu, our pages behind them.
+
+sqladmin's own handlers for lists, forms, deletes, exports, imports, actions and files are not
+routed: they write every field, follow GET links and serve files.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from sqladmin import Admin
+from starlette.applications import Starlette
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from admin import identity, market, messaging, trading
+from admin.addressing import address, key_of, root_of
+from admin.booking import Booking
+from admin.dashboard import Dashboard
+from admin.detailing import read_details
+from admin.exporting import export_csv
+from admin.listing import Listing, read_page
+from admin.looking_up import look_up
+from admin.pages import STATICS, Pages
+from admin.records import REFERENCES, RecordView
+from admin.signing_in import Gate, SignIn, staff_of
+from admin.staffing import Staffing
+from admin.writing import Draft, create, save
+from domain.database import Database
+from domain.errors import InvalidData, NotFound, QueryTimeout, ReferenceViolation, TradekeepError
+from domain.settings import Settings
+
+_VIEWS: Final = (*trading.VIEWS, *market.VIEWS, *identity.VIEWS, *messaging.VIEWS)
+_LOG: Final = logging.getLogger("tradekeep.admin")
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Site(Admin):
+    """The admin at ``/admin``.
+
+    Args:
+        app: The application to mount on.
+        db: An open database.
+        settings: Cookies and lifetimes.
+    """
+
+    def __init__(self, app: Starlette, db: Database, settings: Settings) -> None:
+        self.db = db
+        self.pages = Pages()
+        self.sign_in = SignIn(db, settings, self.pages)
+        super().__init__(app, engine=db.engine, title="Tradekeep")
+        for view in _VIEWS:
+            # sqladmin names a view for its model; people know the plural.
+            view.identity = view.path
+            self.add_view(view)
+            REFERENCES[view.model.__table__.fullname] = view.identity
+        self.admin.user_middleware.append(Middleware(Gate, sign_in=self.sign_in))
+        self.admin.router.routes = self._routes()
+        self.admin.exception_handlers = {
+            HTTPException: self._refused,
+            NotFound: self._missing,
+            InvalidData: self._invalid,
+            QueryTimeout: self._slow,
+            TradekeepError: self._failed,
+            Exception: self._failed,
+        }
+
+    def _routes(self) -> list[Any]:
+        dashboard, staffing = Dashboard(self), Staffing(self)
+        booking = Booking(self)
+        get, post = ["GET"], ["POST"]
+        return [
+            Mount("/statics", StaticFiles(directory=STATICS), name="statics"),
+            Route("/", self._page(dashboard.show), name="index", methods=get),
+            Route("/login", self.sign_in.login, name="login", methods=["GET", "POST"]),
+            Route("/logout", self.sign_in.logout, name="logout", methods=post),
+            Route("/portfolio/{pk}", self._page(dashboard.portfolio), methods=get),
+            Route("/users/new", self._writer(staffing.create), methods=["GET", "POST"]),
+            Route("/users/{pk}/password", self._writer(staffing.password), methods=post),
+            Route("/users/{pk}/role", self._writer(staffing.role), methods=post),
+            Route("/users/{pk}/active", self._writer(staffing.active), methods=post),
+            Route("/sessions/{pk}/revoke", self._writer(staffing.revoke_session), methods=post),
+            Route("/api-keys/{pk}/revoke", self._writer(staffing.revoke_key), methods=post),
+            Route("/trades/new", self._writer(booking.record), methods=["GET", "POST"]),
+            Route("/trades/{pk}/correct", self._writer(booking.correct), methods=["GET", "POST"]),
+            Route("/trades/{pk}/bust", self._writer(booking.bust), methods=post),
+            Route("/imports/{pk}/revert", self._writer(booking.revert), methods=post),
+            Route("/{identity}/list", self._page(self.list), name="list", methods=get),
+            Route("/{identity}/export.csv", self._page(self.export), name="export", methods=get),
+            Route("/{identity}/lookup", self._page(self.ajax_lookup), methods=get),
+            Route("/{identity}/details/{pk:path}", self._page(self.details), methods=get),
+            Route("/{identity}/create", self._writer(self.create), methods=["GET", "POST"]),
+            Route("/{identity}/edit/{pk:path}", self._writer(self.edit), methods=["GET", "POST"]),
+            Route("/{identity}/delete/{pk:path}", self._writer(self.delete), methods=["GET", "POST"]),
+        ]
+
+    # ── what every page shares ───────────────────────────────────────────────────────────────
+
+    def _page(self, handler: Handler) -> Handler:
+        async def page(request: Request) -> Response:
+            request.scope["tradekeep.menu"] = self._entries(request)
+            return await handler(request)
+
+        return page
+
+    def _writer(self, handler: Handler) -> Handler:
+        async def page(request: Request) -> Response:
+            if not staff_of(request).may_write:
+                raise HTTPException(403, "Your role reads; it does not change anything.")
+            return await handler(request)
+
+        return self._page(page)
+
+    def _entries(self, request: Request) -> Sequence[tuple[str, list[tuple[str, str, bool]]]]:
+        root = root_of(request)
+        current = request.path_params.get("identity")
+        entries = []
+        for category in self._menu.items:
+            links = [
+                (item.display_name, f"{root}/{item.view.identity}/list", item.view.identity == current)
+                for item in category.children
+            ]
+            entries.append((category.name, links))
+        return entries
+
+    def view_of(self, request: Request) -> RecordView:
+        """Return the view that the path names.
+
+        Raises:
+            HTTPException: 404 when there is none.
+        """
+        view = self._find_model_view(request.path_params["identity"])
+        assert isinstance(view, RecordView)  # noqa: S101 - only these are registered
+        return view
+
+    # ── lists ────────────────────────────────────────────────────────────────────────────────
+
+    async def list(self, request: Request) -> Response:
+        """Show a page of a table."""
+        view, staff = self.view_of(request), staff_of(request)
+        listing = Listing(view, request.query_params)
+        root = root_of(request)
+        page, error = None, ""
+        try:
+            async with self.db.snapshot(staff=staff.name) as unit:
+                page = await read_page(unit, listing, staff.user.timezone, root)
+        except QueryTimeout:
+            error = "This combination takes too long. Narrow it by date, portfolio or instrument."
+        except InvalidData as invalid:
+            error = f"{invalid}."
+        context = {"view": view, "listing": listing, "page": page, "error": error}
+        context["choices"] = {item.name: item.choices for item in view.fields(view.filters)}
+        return self.pages.render(request, "list.html", context, status=400 if error else 200)
+
+    async def export(self, request: Request) -> Response:
+        """Stream the list as CSV, as it is filtered and ordered."""
+        view = self.view_of(request)
+        listing = Listing(view, request.query_params)
+        return export_csv(self.db, listing, staff_of(request).name)
+
+    async def ajax_lookup(self, request: Request) -> Response:
+        """Return the records whose name begins with the term, for a reference field."""
+        view, term = self.view_of(request), request.query_params.get("q", "")
+        async with self.db.snapshot(staff=staff_of(request).name) as unit:
+            return JSONResponse(await look_up(unit, view, term))
+
+    # ── records ──────────────────────────────────────────────────────────────────────────────
+
+    async def details(self, request: Request) -> Response:
+        """Show a record."""
+        view, staff = self.view_of(request), staff_of(request)
+        key = key_of(view, request)
+        root = root_of(request)
+        async with self.db.snapshot(staff=staff.name) as unit:
+            details = await read_details(unit, view, key, zone=staff.user.timezone, root=root)
+        return self.pages.render(request, "details.html", {"view": view, "details": details})
+
+    async def create(self, request: Request) -> Response:
+        """Show an empty form, or insert what came back."""
+        view = self.view_of(request)
+        if not view.may_create(request):
+            raise HTTPException(405, f"{view.name_plural} are not made here.")
+        fields = view.fields(view.creatable)
+        if request.method == "GET":
+            draft = Draft.empty(fields, view.defaults())
+            return self._form(request, view, draft, verb="New")
+        draft = Draft.submitted(fields, await _form_of(request))
+        async with self.db.transaction(staff=staff_of(request).name) as unit:
+            record = await create(unit, view, draft)
+            if record is None:
+                await unit.session.rollback()
+        if record is None:
+            return self._form(request, view, draft, verb="New")
+        return RedirectResponse(address(request, view, record), 303)
+
+    async def edit(self, request: Request) -> Response:
+        """Show a record's form, or write the fields that changed."""
+        view = self.view_of(request)
+        if not view.may_edit(request):
+            raise HTTPException(405, f"{view.name_plural} are not edited here.")
+        key, fields = key_of(view, request), view.fields(view.editable)
+        if request.method == "GET":
+            async with self.db.snapshot(staff=staff_of(request).name) as unit:
+                record = await unit[view.model].get(key)
+                return self._form(request, view, Draft.of(fields, record), verb="Edit")
+        draft = Draft.submitted(fields, await _form_of(request))
+        async with self.db.transaction(staff=staff_of(request).name) as unit:
+            is_saved = await save(unit, view, key, draft)
+            if not is_saved:
+                await unit.session.rollback()
+        if not is_saved:
+            return self._form(request, view, draft, verb="Edit")
+        path = f"{root_of(request)}/{view.identity}/details"
+        return RedirectResponse(f"{path}/{request.path_params['pk']}", 303)
+
+    async def delete(self, request: Request) -> Response:
+        """Ask whether to delete a record, or delete it."""
+        view, staff = self.view_of(request), staff_of(request)
+        if not view.may_delete(request):
+            raise HTTPException(405, f"{view.name_plural} are not deleted here.")
+        key = key_of(view, request)
+        error = ""
+        if request.method == "POST":
+            try:
+                async with self.db.transaction(staff=staff.name) as unit:
+                    await unit[view.model].remove(await unit[view.model].get(key))
+                listing = f"{root_of(request)}/{view.identity}/list"
+                return RedirectResponse(listing, 303)
+            except ReferenceViolation:
+                error = "Other records still belong to it, so it stays. Archive it instead."
+        async with self.db.snapshot(staff=staff.name) as unit:
+            record = await unit[view.model].get(key)
+        context = {"view": view, "title": view.title(record), "error": error}
+        return self.pages.render(request, "delete.html", context, status=409 if error else 200)
+
+    def _form(self, request: Request, view: RecordView, draft: Draft, *, verb: str) -> Response:
+        context = {"view": view, "draft": draft, "verb": verb}
+        status = 409 if draft.theirs else 422 if draft.errors else 200
+        return self.pages.render(request, "form.html", context, status=status)
+
+    # ── errors ───────────────────────────────────────────────────────────────────────────────
+
+    def _error(self, request: Request, status: int, message: str) -> Response:
+        context = {"status": status, "message": message}
+        return self.pages.render(request, "error.html", context, status=status)
+
+    async def _refused(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+        message = "There is no such page." if error.status_code == 404 and error.detail == "Not Found" else error.detail  # noqa: PLR2004, E501 - a status code
+        return self._error(request, error.status_code, message)
+
+    async def _missing(self, request: Request, _: Exception) -> Response:
+        return self._error(request, 404, "There is no such record.")
+
+    async def _invalid(self, request: Request, error: Exception) -> Response:
+        return self._error(request, 400, f"{error}.")
+
+    async def _slow(self, request: Request, _: Exception) -> Response:
+        return self._error(request, 503, "The database took too long. Try a narrower question.")
+
+    async def _failed(self, request: Request, error: Exception) -> Response:
+        _LOG.error("request failed: %s %s", request.method, request.url.path, exc_info=error)
+        return self._error(request, 500, "Something went wrong. It was logged.")
+
+
+async def _form_of(request: Request) -> FormData:
+    return await request.form(max_files=0, max_fields=500)

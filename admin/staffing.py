@@ -1,0 +1,117 @@
+"""Users in the admin: who may make them, give roles, set passwords and end logins."""
+
+from typing import TYPE_CHECKING
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from admin.addressing import root_of, uuid_of
+from admin.signing_in import staff_of
+from domain.clock import now
+from domain.errors import AlreadyExists, InvalidData
+from domain.identity.api_keys import revoke_api_key
+from domain.identity.enrolling import create_user
+from domain.identity.models import Role
+from domain.identity.signing_in import set_password
+
+if TYPE_CHECKING:
+    from admin.site import Site
+
+
+class Staffing:
+    """Pages about people. Only administrators make users and give roles.
+
+    Args:
+        site: The admin.
+    """
+
+    def __init__(self, site: "Site") -> None:
+        self.site = site
+
+    async def create(self, request: Request) -> Response:
+        """Show the form of a new user, or make the user."""
+        self._require_administrator(request)
+        texts, error = {"username": "", "role": str(Role.USER)}, ""
+        if request.method == "POST":
+            form = await request.form(max_files=0, max_fields=20)
+            texts = {name: str(form.get(name, "")) for name in ("username", "role")}
+            try:
+                async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+                    user = await create_user(
+                        unit,
+                        texts["username"],
+                        password=str(form.get("password", "")) or None,
+                        role=_role(texts["role"]),
+                    )
+                return RedirectResponse(f"{root_of(request)}/users/details/{user.id}", 303)
+            except (InvalidData, AlreadyExists) as refused:
+                error = f"{refused}."
+        context = {"texts": texts, "error": error, "roles": [str(role) for role in Role]}
+        return self.site.pages.render(
+            request, "user.html", context, status=422 if error else 200
+        )
+
+    async def password(self, request: Request) -> Response:
+        """Give a user a new password; every login of theirs ends."""
+        self._require_administrator(request)
+        form = await request.form(max_files=0, max_fields=20)
+        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+            user = await unit.users.get(uuid_of(request))
+            await set_password(unit, user, str(form.get("password", "")))
+        return self._back(request)
+
+    async def role(self, request: Request) -> Response:
+        """Give a user another role; nobody changes their own."""
+        self._require_administrator(request)
+        self._require_other(request)
+        form = await request.form(max_files=0, max_fields=20)
+        role = _role(str(form.get("role", "")))
+        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+            await unit.users.patch(uuid_of(request), role=role)
+        return self._back(request)
+
+    async def active(self, request: Request) -> Response:
+        """Lock or unlock an account; a locked one's logins end."""
+        self._require_administrator(request)
+        self._require_other(request)
+        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+            user = await unit.users.get(uuid_of(request))
+            user.is_active = not user.is_active
+            if not user.is_active:
+                await unit.user_sessions.revoke_all(user, at=now(), reason="account locked")
+        return self._back(request)
+
+    async def revoke_session(self, request: Request) -> Response:
+        """End a login."""
+        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+            session = await unit.user_sessions.get(uuid_of(request))
+            if session.revoked_at is None:
+                session.revoked_at = now()
+                session.revoked_reason = f"revoked by {staff_of(request).name}"
+        return self._back(request, "sessions")
+
+    async def revoke_key(self, request: Request) -> Response:
+        """End an API key."""
+        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+            await revoke_api_key(unit, await unit.api_keys.get(uuid_of(request)))
+        return self._back(request, "api-keys")
+
+    def _back(self, request: Request, identity: str = "users") -> Response:
+        path = f"{root_of(request)}/{identity}/details/{uuid_of(request)}"
+        return RedirectResponse(path, 303)
+
+    def _require_administrator(self, request: Request) -> None:
+        if not staff_of(request).may_manage_users:
+            raise HTTPException(403, "Only administrators manage users.")
+
+    def _require_other(self, request: Request) -> None:
+        if staff_of(request).user.id == uuid_of(request):
+            raise HTTPException(403, "Nobody changes their own role or locks themselves out.")
+
+
+def _role(text: str) -> Role:
+    try:
+        return Role(text)
+    except ValueError:
+        raise InvalidData("role", text, f"be one of {', '.join(Role)}") from None

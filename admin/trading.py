@@ -1,0 +1,214 @@
+"""Views of portfolios, facts and projections. Facts have no edit: they are corrected."""
+
+from sqlalchemy import ColumnElement, select
+
+from admin.records import RecordView
+from domain.market.models import Instrument
+from domain.trading.models import (
+    CashMovement,
+    EquitySnapshot,
+    ImportBatch,
+    Lot,
+    LotClosure,
+    Portfolio,
+    Position,
+    Trade,
+)
+
+_CATEGORY = "Trading"
+
+
+class PortfolioView(RecordView, model=Portfolio):
+    """Portfolios."""
+
+    name, name_plural, path = "Portfolio", "Portfolios", "portfolios"
+    category = _CATEGORY
+    about = "Sets of positions and cash that are measured together."
+    columns = ("name", "user", "base_currency", "cost_basis_method", "broker", "archived_at")
+    order = (Portfolio.id,)
+    search = (Portfolio.name,)
+    search_hint = "Name begins with…"
+    filters = ("cost_basis_method",)
+    keys = ("user_id",)
+    editable = ("name", "description", "broker", "external_account", "inception_at", "archived_at")
+    creatable = (
+        "user_id",
+        "name",
+        "base_currency",
+        "description",
+        "cost_basis_method",
+        "position_mode",
+        "assignment_policy",
+        "broker",
+    )
+    is_deletable = True
+    related = (
+        ("Trades", "trades", "portfolio_id"),
+        ("Positions", "positions", "portfolio_id"),
+        ("Cash", "cash-movements", "portfolio_id"),
+        ("Imports", "imports", "portfolio_id"),
+        ("Equity", "equity", "portfolio_id"),
+    )
+
+
+class TradeView(RecordView, model=Trade):
+    """Trades."""
+
+    name, name_plural, path = "Trade", "Trades", "trades"
+    category = _CATEGORY
+    about = "Executions. A trade is never edited: correct or bust it on its page."
+    columns = (
+        "executed_at",
+        "instrument",
+        "side",
+        "quantity",
+        "price",
+        "gross_amount",
+        "currency",
+        "kind",
+        "status",
+        "portfolio",
+    )
+    order = (Trade.executed_at, Trade.id)
+    search = (Trade.instrument_id,)
+    search_hint = "Symbol is…"
+    filters = ("side", "kind", "status")
+    keys = ("portfolio_id", "instrument_id", "import_batch_id", "user_id")
+    time_column = "executed_at"
+
+    def search_condition(self, text: str) -> ColumnElement[bool]:
+        """Return the condition for trades in instruments of this symbol or option root."""
+        wanted = text.strip().upper()
+        matching = select(Instrument.id).where(
+            (Instrument.symbol == wanted) | (Instrument.option_root == wanted)
+        )
+        return Trade.instrument_id.in_(matching)
+
+
+class PositionView(RecordView, model=Position):
+    """Positions."""
+
+    name, name_plural, path = "Position", "Positions", "positions"
+    category = _CATEGORY
+    about = "Flat-to-flat cycles, made from trades."
+    columns = (
+        "opened_at",
+        "instrument",
+        "side",
+        "status",
+        "quantity",
+        "entry_price",
+        "current_price",
+        "market_value",
+        "unrealized_pnl",
+        "realized_pnl",
+        "currency",
+        "portfolio",
+    )
+    order = (Position.opened_at, Position.id)
+    filters = ("status",)
+    keys = ("portfolio_id", "instrument_id", "user_id")
+    time_column = "opened_at"
+    related = (("Lots", "lots", "position_id"), ("Closures", "closures", "position_id"))
+
+
+class LotView(RecordView, model=Lot):
+    """Lots."""
+
+    name, name_plural, path = "Lot", "Lots", "lots"
+    category = _CATEGORY
+    about = "What each opening trade left open, with its cost basis."
+    columns = (
+        "acquired_at",
+        "origin",
+        "quantity_opened",
+        "quantity_remaining",
+        "value_remaining",
+        "fees_remaining",
+        "closed_at",
+    )
+    order = (Lot.id,)
+    keys = ("position_id", "user_id")
+
+
+class LotClosureView(RecordView, model=LotClosure):
+    """Closures."""
+
+    name, name_plural, path = "Closure", "Closures", "closures"
+    category = _CATEGORY
+    about = "Pieces of lots matched with closing trades: realized profit."
+    columns = ("closed_at", "quantity", "open_value", "close_value", "gross_pnl", "net_pnl")
+    order = (LotClosure.id,)
+    keys = ("position_id", "user_id")
+
+
+class CashMovementView(RecordView, model=CashMovement):
+    """Cash."""
+
+    name, name_plural, path = "Cash movement", "Cash movements", "cash-movements"
+    category = _CATEGORY
+    about = "Cash that came or went. A wrong movement is answered by another one."
+    columns = ("effective_at", "kind", "amount", "currency", "instrument", "portfolio")
+    order = (CashMovement.effective_at, CashMovement.id)
+    filters = ("kind",)
+    keys = ("portfolio_id", "import_batch_id", "user_id")
+    time_column = "effective_at"
+
+
+class ImportBatchView(RecordView, model=ImportBatch):
+    """Imports."""
+
+    name, name_plural, path = "Import", "Imports", "imports"
+    category = _CATEGORY
+    about = "Broker files that were imported, with every refused row."
+    columns = (
+        "created_at",
+        "source",
+        "filename",
+        "portfolio",
+        "rows_total",
+        "rows_new",
+        "rows_duplicate",
+        "rows_rejected",
+        "status",
+    )
+    order = (ImportBatch.id,)
+    filters = ("status",)
+    keys = ("portfolio_id", "user_id")
+    related = (
+        ("Trades", "trades", "import_batch_id"),
+        ("Cash", "cash-movements", "import_batch_id"),
+    )
+
+
+class EquitySnapshotView(RecordView, model=EquitySnapshot):
+    """Equity."""
+
+    name, name_plural, path = "Equity snapshot", "Equity", "equity"
+    category = _CATEGORY
+    about = "What portfolios were worth at the end of each day."
+    columns = (
+        "time",
+        "portfolio",
+        "equity",
+        "cash",
+        "position_value",
+        "realized_pnl",
+        "unrealized_pnl",
+        "net_contributions",
+        "currency",
+    )
+    order = (EquitySnapshot.portfolio_id, EquitySnapshot.time)
+    keys = ("portfolio_id",)
+
+
+VIEWS = (
+    PortfolioView,
+    TradeView,
+    PositionView,
+    LotView,
+    LotClosureView,
+    CashMovementView,
+    ImportBatchView,
+    EquitySnapshotView,
+)
