@@ -5,7 +5,6 @@ opening a form and saving it changes nothing.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -251,15 +250,13 @@ _KINDS: Final[tuple[tuple[type[Any], type[Field]], ...]] = (
 )
 
 
-def field_for(column: Column[Any], *, references: Mapping[str, str]) -> Field:
+def field_for(column: Column[Any], *, target: str = "") -> Field:
     """Return the field that edits `column`.
 
     Args:
         column: A plain column.
-        references: View identities by ``schema.table``.
+        target: Identity of the view that a foreign key leads to.
     """
-    keys = {key.column.table.fullname for key in column.foreign_keys}
-    target = next((references[name] for name in sorted(keys) if name in references), "")
     options: dict[str, Any] = {
         "name": column.key,
         "label": label_of(column.key),

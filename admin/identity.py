@@ -13,6 +13,7 @@ class UserView(RecordView, model=User):
 
     name, name_plural, path = "User", "Users", "users"
     category = _CATEGORY
+    is_for_administrators = True
     about = "People and services. Each user is a tenant that owns portfolios."
     columns = ("username", "name", "email", "role", "is_active", "last_login_at")
     order = (User.username,)
@@ -48,6 +49,7 @@ class ApiKeyView(RecordView, model=ApiKey):
 
     name, name_plural, path = "API key", "API keys", "api-keys"
     category = _CATEGORY
+    is_for_administrators = True
     about = "Keys with which programs authenticate. A key is shown once, when it is made."
     columns = ("name", "prefix", "user_id", "expires_at", "last_used_at", "revoked_at")
     order = (ApiKey.id,)
@@ -60,6 +62,7 @@ class OAuthTokenView(RecordView, model=OAuthToken):
 
     name, name_plural, path = "OAuth token", "OAuth tokens", "oauth-tokens"
     category = _CATEGORY
+    is_for_administrators = True
     about = "Tokens of brokers and providers, encrypted. The tokens themselves are never shown."
     columns = ("provider", "user_id", "key_id", "scopes", "expires_at")
     order = (OAuthToken.id,)

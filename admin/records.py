@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from sqladmin import ModelView
 from sqlalchemy import Column, ColumnElement, Select, inspect
 from sqlalchemy.orm import InstrumentedAttribute, joinedload
+from sqlalchemy.sql.schema import ScalarElementColumnDefault
 from starlette.requests import Request
 
 from admin.fields import Field, field_for, label_of
@@ -17,8 +18,8 @@ from admin.signing_in import staff_of
 from domain.db.orm import Versioned
 from domain.db.unit import Unit
 
-REFERENCES: dict[str, str] = {}
-"""View identity by ``schema.table``, filled as views are registered."""
+REFERENCES: dict[str, "RecordView"] = {}
+"""The view of each ``schema.table``, filled as views are registered: where foreign keys lead."""
 
 
 class RecordView(ModelView):
@@ -38,6 +39,7 @@ class RecordView(ModelView):
         creatable: Attributes of the create form; empty: records are not made here.
         related: (label, view identity, key) of lists that belong to a record.
         is_deletable: Whether a record may be deleted, after a confirmation.
+        is_for_administrators: Whether only administrators may write here.
         about: One sentence that says what the table is for.
     """
 
@@ -55,6 +57,7 @@ class RecordView(ModelView):
     creatable: ClassVar[Sequence[str]] = ()
     related: ClassVar[Sequence[tuple[str, str, str]]] = ()
     is_deletable: ClassVar[bool] = False
+    is_for_administrators: ClassVar[bool] = False
     about: ClassVar[str] = ""
 
     can_export = True
@@ -64,15 +67,19 @@ class RecordView(ModelView):
 
     def may_edit(self, request: Request) -> bool:
         """Return whether this member of staff may change records here."""
-        return bool(self.editable) and staff_of(request).may_write
+        return bool(self.editable) and self._may_write(request)
 
     def may_create(self, request: Request) -> bool:
         """Return whether this member of staff may make records here."""
-        return bool(self.creatable) and staff_of(request).may_write
+        return bool(self.creatable) and self._may_write(request)
 
     def may_delete(self, request: Request) -> bool:
         """Return whether this member of staff may delete records here."""
-        return self.is_deletable and staff_of(request).may_write
+        return self.is_deletable and self._may_write(request)
+
+    def _may_write(self, request: Request) -> bool:
+        staff = staff_of(request)
+        return staff.may_manage_users if self.is_for_administrators else staff.may_write
 
     # ── what is shown ────────────────────────────────────────────────────────────────────────
 
@@ -107,6 +114,16 @@ class RecordView(ModelView):
         relations = self.mapper.relationships
         return [joinedload(getattr(self.model, name)) for name in names if name in relations]
 
+    def targets(self) -> dict[str, "RecordView"]:
+        """Return the view behind each foreign key that names one record: attribute to view."""
+        found = {}
+        for attribute in self.mapper.column_attrs:
+            for key in attribute.columns[0].foreign_keys:
+                view = REFERENCES.get(key.column.table.fullname)
+                if view is not None and key.column.primary_key:
+                    found[attribute.key] = view
+        return found
+
     def relations(self) -> dict[str, str]:
         """Return the relation that names the record behind each foreign key: key to relation."""
         found = {}
@@ -128,7 +145,8 @@ class RecordView(ModelView):
 
     def title(self, record: Any) -> str:
         """Return the name of a record."""
-        return str(record) if type(record).__str__ is not object.__str__ else self.name
+        has_name = "__str__" in type(record).__dict__
+        return str(record) if has_name else self.name
 
     # ── what is changed ──────────────────────────────────────────────────────────────────────
 
@@ -139,7 +157,11 @@ class RecordView(ModelView):
 
     def fields(self, names: Sequence[str]) -> list[Field]:
         """Return the form fields of these attributes."""
-        return [field_for(self._column(name), references=REFERENCES) for name in names]
+        targets = self.targets()
+        return [
+            field_for(self._column(name), target=targets[name].identity if name in targets else "")
+            for name in names
+        ]
 
     def _column(self, name: str) -> Column[Any]:
         column: Column[Any] = self.mapper.column_attrs[name].columns[0]
@@ -150,6 +172,6 @@ class RecordView(ModelView):
         values = {}
         for name in self.creatable:
             default = self._column(name).default
-            if default is not None and default.is_scalar:
+            if isinstance(default, ScalarElementColumnDefault):
                 values[name] = default.arg
         return values

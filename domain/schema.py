@@ -38,7 +38,7 @@ RIGHTS: Final = {
     "trading.positions": (_ALL, _ALL),
     "trading.lots": (_ALL, _ALL),
     "trading.lot_closures": (_ALL, _ALL),
-    "trading.cash_movements": (_GROW, _GROW),
+    "trading.cash_movements": (_FACT, _FACT),
     "trading.equity_snapshots": (_ALL, _ALL),
     "messaging.outbox": ("INSERT", _ALL),
 }

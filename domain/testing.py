@@ -68,7 +68,7 @@ def migrated_template(postgres_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def migrated_database(postgres_url: str, migrated_template: str) -> Iterator[str]:
-    """The URL of a database with all tables and no rows."""
+    """The URL of a database with all tables and no rows but those that migrations bring."""
     with new_database(postgres_url, template=migrated_template) as url:
         yield url
 

@@ -19,7 +19,7 @@ async def count_users(url: str) -> int:
     return int(count or 0)
 
 
-async def test_a_migrated_database_has_all_tables_and_no_rows(migrated_database: str) -> None:
+async def test_a_migrated_database_has_all_tables_and_no_users(migrated_database: str) -> None:
     assert await count_users(migrated_database) == 0
 
 

@@ -2,7 +2,7 @@
 
 Revision: 324a0e585e16
 After: nothing
-Written: 2026-11-21 04:26:29.776272+00:00
+Written: 2026-11-21 04:46:24.400894+00:00
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def upgrade() -> None:
         'AS $function$\n'
         'BEGIN\n'
         '  -- Generated columns are not computed yet in a BEFORE trigger.\n'
-        "  IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'trades'\n"
+        "  IF TG_OP = 'UPDATE'\n"
         "     AND to_jsonb(OLD) - ARRAY['status', 'signed_quantity']\n"
         "       = to_jsonb(NEW) - ARRAY['status', 'signed_quantity']\n"
         "     AND OLD.status <> 'reverted' AND NEW.status <> 'booked' THEN\n"
@@ -503,6 +503,7 @@ def upgrade() -> None:
     sa.Column('effective_at', sa.DateTime(timezone=True), nullable=False, comment='When it counts, UTC'),
     sa.Column('source', sa.Text(), nullable=False, comment='Broker format or program'),
     sa.Column('dedupe_key', sa.Text(), nullable=False, comment='Unique for the source'),
+    sa.Column('status', sa.Text(), server_default='booked', nullable=False, comment='Whether it counts'),
     sa.Column('instrument_id', sa.Uuid(), nullable=True, comment='What paid it: dividends, funding, borrowing'),
     sa.Column('trade_id', sa.Uuid(), nullable=True, comment='The trade behind it'),
     sa.Column('import_batch_id', sa.Uuid(), nullable=True, comment='The import'),
@@ -512,6 +513,7 @@ def upgrade() -> None:
     sa.Column('booked_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False, comment='When it was recorded, UTC'),
     sa.CheckConstraint("kind IN ('deposit', 'withdrawal', 'trade', 'commission', 'fee', 'dividend', 'dividend_in_lieu', 'withholding_tax', 'interest', 'margin_interest', 'borrow_fee', 'stock_lending', 'funding', 'variation_margin', 'fx', 'transfer', 'tax', 'adjustment', 'cash_in_lieu', 'staking', 'airdrop', 'opening_balance')", name=op.f('ck_cash_movements_kind_vocabulary')),
     sa.CheckConstraint("source ~ '^[a-z0-9][a-z0-9_.:-]{0,63}$'", name=op.f('ck_cash_movements_source_word')),
+    sa.CheckConstraint("status IN ('booked', 'reverted')", name=op.f('ck_cash_movements_status_vocabulary')),
     sa.CheckConstraint('abs(amount) < 100000000000000000000 AND min_scale(amount) <= 18', name=op.f('ck_cash_movements_amount_range')),
     sa.CheckConstraint('length(dedupe_key) BETWEEN 1 AND 240', name=op.f('ck_cash_movements_dedupe_key_length')),
     sa.ForeignKeyConstraint(['currency'], ['market.currencies.code'], name=op.f('fk_cash_movements_currency')),
@@ -522,7 +524,6 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['user_id'], ['identity.users.id'], name=op.f('fk_cash_movements_user_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_cash_movements')),
     sa.UniqueConstraint('user_id', 'id', name=op.f('uq_cash_movements_user_id_id')),
-    sa.UniqueConstraint('user_id', 'portfolio_id', 'source', 'dedupe_key', name=op.f('uq_cash_movements_user_id_portfolio_id_source_dedupe_key')),
     schema='trading',
     comment='Cash that came or went: append-only facts'
     )
@@ -714,6 +715,7 @@ def upgrade() -> None:
     op.execute("CREATE INDEX ix_trades_position_key ON trading.trades USING btree (portfolio_id, instrument_id, executed_at, sequence, dedupe_key) WHERE (status = 'booked'::text)")
     op.execute('CREATE INDEX ix_trades_time ON trading.trades USING btree (executed_at DESC, id DESC)')
     op.execute('CREATE INDEX ix_trades_user_time ON trading.trades USING btree (user_id, executed_at DESC, id DESC)')
+    op.execute("CREATE UNIQUE INDEX uq_cash_movements_dedupe_key ON trading.cash_movements USING btree (user_id, portfolio_id, source, dedupe_key) WHERE (status <> 'reverted'::text)")
     op.execute("CREATE UNIQUE INDEX uq_positions_open ON trading.positions USING btree (portfolio_id, instrument_id, strategy, position_ref) NULLS NOT DISTINCT WHERE (status = 'open'::text)")
     op.execute("CREATE UNIQUE INDEX uq_trades_corrects ON trading.trades USING btree (corrects_trade_id) WHERE ((corrects_trade_id IS NOT NULL) AND (status <> 'reverted'::text))")
     op.execute("CREATE UNIQUE INDEX uq_trades_dedupe_key ON trading.trades USING btree (user_id, portfolio_id, source, dedupe_key) WHERE (status <> 'reverted'::text)")
@@ -818,6 +820,7 @@ def upgrade() -> None:
     op.execute('GRANT USAGE ON SCHEMA market TO tradekeep_app')
     op.execute('GRANT USAGE ON SCHEMA messaging TO tradekeep_app')
     op.execute('GRANT USAGE ON SCHEMA trading TO tradekeep_app')
+    op.execute('GRANT UPDATE (status) ON TABLE trading.cash_movements TO tradekeep_app')
     op.execute('GRANT UPDATE (status) ON TABLE trading.trades TO tradekeep_app')
     op.execute('GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE identity.api_keys TO tradekeep_app')
     op.execute('GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE identity.oauth_tokens TO tradekeep_app')
@@ -908,6 +911,7 @@ def upgrade() -> None:
     op.execute('GRANT USAGE ON SCHEMA market TO tradekeep_staff')
     op.execute('GRANT USAGE ON SCHEMA messaging TO tradekeep_staff')
     op.execute('GRANT USAGE ON SCHEMA trading TO tradekeep_staff')
+    op.execute('GRANT UPDATE (status) ON TABLE trading.cash_movements TO tradekeep_staff')
     op.execute('GRANT UPDATE (status) ON TABLE trading.trades TO tradekeep_staff')
     op.execute('GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE identity.api_keys TO tradekeep_staff')
     op.execute('GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE identity.oauth_tokens TO tradekeep_staff')

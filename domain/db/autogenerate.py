@@ -12,7 +12,6 @@ becomes of the models.
 """
 
 import functools
-import re
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -26,6 +25,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult, rev_id
 from sqlalchemy import Connection, Enum, ForeignKeyConstraint, MetaData, text
+from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
@@ -37,8 +37,8 @@ VERSION_TABLE: Final = "tradekeep_alembic_version"
 _PLUGIN: Final = "tradekeep.catalog"
 _LOCK_TIMEOUT: Final = "5s"
 _PATIENCE: Final = "SET lock_timeout = '10min'"
+_DIALECT: Final = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]  # no types there
 _OnTable = ops.CreateTableOp | ops.DropTableOp | ops.AddColumnOp | ops.DropColumnOp
-_COLON_BEFORE_WORD: Final = re.compile(r"(?<![:\w\\]):(?=[\w$])")
 
 
 def options(metadata: MetaData) -> dict[str, Any]:
@@ -281,29 +281,36 @@ def _continuation(
 def render_statements(context: AutogenContext, operation: CatalogOp) -> list[str]:
     """Return the Python lines of an operation."""
     prefix = context.opts["alembic_module_prefix"] or ""
-    calls = [f"{prefix}execute({_python_string(sql)})" for sql in operation.statements]
+    calls = [f"{prefix}execute({python_source(sql)})" for sql in operation.statements]
     if not calls or not operation.outside:
         return calls
     # It blocks no writer while it waits for older transactions to end.
-    calls.insert(0, f"{prefix}execute({_python_string(_PATIENCE)})")
+    calls.insert(0, f"{prefix}execute({python_source(_PATIENCE)})")
     body = "\n".join(calls).replace("\n", "\n    ")
     return [f"with {prefix}get_context().autocommit_block():\n    {body}"]
 
 
-def _python_string(sql: str) -> str:
-    """Return a literal that keeps every character, one source line a line.
+def python_source(sql: str) -> str:
+    """Return Python for a statement that ``op.execute`` runs character by character.
+
+    SQLAlchemy takes ``:word`` in a string for a parameter; where one is, it becomes ``sa.DDL``,
+    which takes only the per cent sign for more than itself.
+    """
+    plain = text(sql).compile(dialect=_DIALECT)
+    if str(plain) == sql and not plain.params:
+        return _literal(sql)
+    return f"sa.DDL({_literal(sql.replace('%', '%%'))})"
+
+
+def _literal(sql: str) -> str:
+    """Return a string literal with one source line a line.
 
     Alembic indents what it renders: a line break inside quotes would change a function's body.
     """
-    lines = bindless(sql).splitlines(keepends=True)
+    lines = sql.splitlines(keepends=True) or [""]
     if len(lines) == 1:
         return repr(lines[0])
     return "\n" + "".join(f"    {line!r}\n" for line in lines)
-
-
-def bindless(sql: str) -> str:
-    """Return `sql` so that ``text(sql)`` runs it as it is: a colon makes no parameter of a word."""
-    return _COLON_BEFORE_WORD.sub(r"\\:", sql.replace("\\:", "\\\\:"))
 
 
 def render_item(kind: str, item: object, context: AutogenContext) -> str | bool:

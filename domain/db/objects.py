@@ -19,7 +19,7 @@ _AFTER_EVENTS: Final = re.compile(
     re.IGNORECASE,
 )
 _ARGUMENT_DEFAULT: Final = re.compile(r"\s*(?:\bDEFAULT\b|=)[^,]*", re.IGNORECASE)
-_PREPARER: Final = PGDialect().identifier_preparer  # type: ignore[no-untyped-call]
+_PREPARER: Final = PGDialect().identifier_preparer  # type: ignore[no-untyped-call]  # no types there
 
 
 class DatabaseObject(Protocol):

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from domain.db.bulk import any_of, insert_new
 from domain.db.unit import Unit, UnitOfWork
@@ -16,7 +16,7 @@ from domain.trading.models import CashMovement, Trade, TradeStatus
 from domain.trading.streams import CONVERSION_KINDS, ledger_key
 from domain.trading.terms import CashKind, TradeKind
 
-DEDUPE_KEY: Final = ("user_id", "portfolio_id", "source", "dedupe_key")
+_DEDUPE_KEY: Final = ("user_id", "portfolio_id", "source", "dedupe_key")
 _ZERO: Final = Decimal(0)
 
 
@@ -50,7 +50,15 @@ async def settle(
                 difference = amount - total
             if difference:
                 rows.append(_movement(trade, account, difference, count))
-    await insert_new(unit.session, CashMovement, rows, key=DEDUPE_KEY)
+    await insert_movements(unit, rows)
+
+
+async def insert_movements(unit: UnitOfWork, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert the movements that are not booked yet; return how many that were."""
+    inserted = await insert_new(
+        unit.session, CashMovement, rows, key=_DEDUPE_KEY, where=text("status <> 'reverted'")
+    )
+    return len(inserted)
 
 
 def owed(trade: Trade, cash_by_key: Mapping[str, Decimal]) -> dict[Account, Decimal]:

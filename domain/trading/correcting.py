@@ -1,6 +1,6 @@
 """Busts and corrections: a new row says what was wrong, the key is replayed, nothing is erased."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -19,6 +19,7 @@ from domain.trading.keys import BookKey
 from domain.trading.models import (
     BatchStatus,
     CashMovement,
+    CashStatus,
     ImportBatch,
     Portfolio,
     Trade,
@@ -125,8 +126,7 @@ async def bust_trade(unit: UnitOfWork, trade_id: UUID, *, reason: str) -> Trade:
 async def revert_import(unit: UnitOfWork, batch_id: UUID) -> int:
     """Take back everything one import booked; return how many trades that were.
 
-    The file can be imported again afterwards. Cash that came with the file is moved back by new
-    rows of the opposite amount.
+    The file can be imported again afterwards. The rows stay, marked ``reverted``.
 
     Raises:
         NotFound: No such import.
@@ -147,7 +147,7 @@ async def revert_import(unit: UnitOfWork, batch_id: UUID) -> int:
     await _mark(unit, [trade.id for trade in trades], TradeStatus.REVERTED)
     if keys:
         await desk.rebuild(keys)
-    await _move_back(unit, batch)
+    await _revert_cash(unit, batch)
     batch.status = BatchStatus.REVERTED
     await announce(unit, portfolio, trades)
     return len(trades)
@@ -214,26 +214,11 @@ def _bust_row(trade: Trade, reason: str, at: datetime) -> Trade:
     )
 
 
-async def _move_back(unit: UnitOfWork, batch: ImportBatch) -> None:
-    movements = await unit[CashMovement].all(
-        unit[CashMovement].query(
-            CashMovement.import_batch_id == batch.id, CashMovement.trade_id.is_(None)
-        )
+async def _revert_cash(unit: UnitOfWork, batch: ImportBatch) -> None:
+    # What trades moved is moved back by the replay; this is the cash of the file's own rows.
+    await unit.session.execute(
+        update(CashMovement)
+        .where(CashMovement.import_batch_id == batch.id, CashMovement.source == batch.source)
+        .values(status=CashStatus.REVERTED),
+        execution_options={"synchronize_session": "fetch"},
     )
-    await unit[CashMovement].insert_many(list(_opposites(movements)))
-
-
-def _opposites(movements: Iterable[CashMovement]) -> Iterable[dict[str, Any]]:
-    for movement in movements:
-        yield {
-            "user_id": movement.user_id,
-            "portfolio_id": movement.portfolio_id,
-            "instrument_id": movement.instrument_id,
-            "kind": movement.kind,
-            "amount": -movement.amount,
-            "currency": movement.currency,
-            "effective_at": movement.effective_at,
-            "source": "revert",
-            "dedupe_key": f"{movement.id}",
-            "description": f"reverted: {movement.description or movement.kind}",
-        }

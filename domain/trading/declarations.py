@@ -12,7 +12,7 @@ REFUSE_CHANGE = Function(
     body="""
 BEGIN
   -- Generated columns are not computed yet in a BEFORE trigger.
-  IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'trades'
+  IF TG_OP = 'UPDATE'
      AND to_jsonb(OLD) - ARRAY['status', 'signed_quantity']
        = to_jsonb(NEW) - ARRAY['status', 'signed_quantity']
      AND OLD.status <> 'reverted' AND NEW.status <> 'booked' THEN

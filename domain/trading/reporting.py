@@ -16,6 +16,7 @@ from domain.market.models import Instrument, LatestPrice
 from domain.money import exact
 from domain.trading.models import (
     CashMovement,
+    CashStatus,
     LotClosure,
     Portfolio,
     Position,
@@ -150,7 +151,10 @@ async def cash(unit: Unit, portfolio: Portfolio) -> list[Row]:
     total = func.sum(CashMovement.amount)
     statement = (
         select(CashMovement.kind, CashMovement.currency, total.label("amount"))
-        .where(CashMovement.portfolio_id == portfolio.id)
+        .where(
+            CashMovement.portfolio_id == portfolio.id,
+            CashMovement.status == CashStatus.BOOKED,
+        )
         .group_by(CashMovement.kind, CashMovement.currency)
         .having(total != 0)
         .order_by(CashMovement.currency, CashMovement.kind)

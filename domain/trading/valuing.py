@@ -24,6 +24,7 @@ from domain.trading.keys import BookKey
 from domain.trading.ledger import Book, Ledger
 from domain.trading.models import (
     CashMovement,
+    CashStatus,
     EquitySnapshot,
     Portfolio,
     Position,
@@ -119,7 +120,10 @@ class _Facts:
             )
         )
         cash = await unit[CashMovement].all(
-            unit[CashMovement].query(CashMovement.portfolio_id == portfolio.id)
+            unit[CashMovement].query(
+                CashMovement.portfolio_id == portfolio.id,
+                CashMovement.status == CashStatus.BOOKED,
+            )
         )
         instruments = await unit[Instrument].many({trade.instrument_id for trade in trades})
         actions = await unit[CorporateAction].all(

@@ -14,14 +14,13 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from domain.db.bulk import insert_new
 from domain.db.unit import UnitOfWork
 from domain.errors import InvalidData
 from domain.market.models import CorporateAction
 from domain.money import exact, quantized
 from domain.trading.announcing import announce
 from domain.trading.booking import Desk, Outcome, identity_of
-from domain.trading.cash import DEDUPE_KEY
+from domain.trading.cash import insert_movements
 from domain.trading.correcting import bust_trade
 from domain.trading.importing.formats import FORMATS
 from domain.trading.importing.listing import Listing
@@ -33,7 +32,7 @@ from domain.trading.importing.records import (
     ParsedTrade,
     RejectedRow,
 )
-from domain.trading.models import CashMovement, ImportBatch, Portfolio, Trade, TradeStatus
+from domain.trading.models import ImportBatch, Portfolio, Trade, TradeStatus
 from domain.trading.recording import NewTrade, RowMaker
 from domain.trading.streams import RESCALING
 from domain.trading.terms import CashKind, Side, TradeKind
@@ -247,9 +246,9 @@ class _Import:
 
     async def _book_cash(self, batch_id: UUID) -> None:
         rows = [self._cash_row(parsed, batch_id) for parsed in self.parsed.cash]
-        inserted = await insert_new(self.unit.session, CashMovement, rows, key=DEDUPE_KEY)
-        self.report.rows_new += len(inserted)
-        self.report.rows_duplicate += len(rows) - len(inserted)
+        inserted = await insert_movements(self.unit, rows)
+        self.report.rows_new += inserted
+        self.report.rows_duplicate += len(rows) - inserted
 
     def _cash_row(self, parsed: ParsedCash, batch_id: UUID) -> dict[str, Any]:
         instrument = None if parsed.instrument is None else self.listing[parsed.instrument]
@@ -377,4 +376,4 @@ class _Import:
             "dedupe_key": f"bust:{parsed.dedupe_key}",
             "description": "commission kept by the broker on a cancelled trade",
         }
-        await insert_new(self.unit.session, CashMovement, [row], key=DEDUPE_KEY)
+        await insert_movements(self.unit, [row])

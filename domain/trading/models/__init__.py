@@ -5,7 +5,7 @@ closures are projections: `domain.trading.recording` rebuilds them and `verify` 
 Every row carries its tenant, and composite foreign keys keep a tree inside one tenant.
 """
 
-from domain.trading.models.facts import CashMovement, Trade, TradeStatus
+from domain.trading.models.facts import CashMovement, CashStatus, Trade, TradeStatus
 from domain.trading.models.portfolios import BatchStatus, ImportBatch, Portfolio
 from domain.trading.models.projections import (
     EquitySnapshot,
@@ -18,6 +18,7 @@ from domain.trading.models.projections import (
 __all__ = [
     "BatchStatus",
     "CashMovement",
+    "CashStatus",
     "EquitySnapshot",
     "ImportBatch",
     "Lot",

@@ -13,7 +13,6 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     Index,
-    UniqueConstraint,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -46,6 +45,13 @@ class TradeStatus(StrEnum):
     BOOKED = "booked"
     CORRECTED = "corrected"
     BUSTED = "busted"
+    REVERTED = "reverted"
+
+
+class CashStatus(StrEnum):
+    """Whether a cash movement counts; reverted: the import that brought it was taken back."""
+
+    BOOKED = "booked"
     REVERTED = "reverted"
 
 
@@ -229,7 +235,15 @@ class CashMovement(Owned, Record, kw_only=True, eq=False, repr=False):
             ["user_id", "import_batch_id"],
             ["trading.import_batches.user_id", "trading.import_batches.id"],
         ),
-        UniqueConstraint("user_id", "portfolio_id", "source", "dedupe_key"),
+        Index(
+            "uq_cash_movements_dedupe_key",
+            "user_id",
+            "portfolio_id",
+            "source",
+            "dedupe_key",
+            unique=True,
+            postgresql_where=text("status <> 'reverted'"),
+        ),
         Index("ix_cash_movements_balance", "portfolio_id", "currency", "effective_at"),
         Index("ix_cash_movements_user_time", "user_id", text("effective_at DESC"), text("id DESC")),
         Index("ix_cash_movements_time", text("effective_at DESC"), text("id DESC")),
@@ -252,6 +266,9 @@ class CashMovement(Owned, Record, kw_only=True, eq=False, repr=False):
     effective_at: Mapped[datetime] = mapped_column(comment="When it counts, UTC")
     source: Mapped[str] = mapped_column(OpenText(), comment="Broker format or program")
     dedupe_key: Mapped[str] = mapped_column(comment="Unique for the source")
+    status: Mapped[CashStatus] = mapped_column(
+        ClosedText(CashStatus), default=CashStatus.BOOKED, comment="Whether it counts"
+    )
     instrument_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("market.instruments.id", ondelete="RESTRICT"),
         default=None,
