@@ -9,6 +9,7 @@ from sqlalchemy import Column
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from admin.pages import root_of
 from admin.records import RecordView
 from domain.db.types import ClosedText
 
@@ -18,11 +19,6 @@ _PARSERS: Final[dict[type, Callable[[str], Any]]] = {
     datetime: datetime.fromisoformat,
     date: date.fromisoformat,
 }
-
-
-def root_of(request: Request) -> str:
-    """Return where the admin is mounted, for example ``/admin``."""
-    return str(request.scope.get("root_path", ""))
 
 
 def identifier(view: RecordView, record: Any) -> str:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from admin.shielding import SameOriginWrites, SecureHeaders
+from admin.shielding import SameOriginWrites, SecureHeaders, SmallBodies
 from admin.site import Site
 from domain.database import Database
 from domain.ops.health import readiness
@@ -48,6 +48,7 @@ def create_app(settings: Settings | None = None, *, url: str | None = None) -> S
             Middleware(SecureHeaders, is_https=is_https),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(chosen.allowed_hosts)),
             Middleware(SameOriginWrites),
+            Middleware(SmallBodies),
             Middleware(GZipMiddleware, minimum_size=1_000),
         ],
         lifespan=lifespan,

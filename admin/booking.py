@@ -1,17 +1,26 @@
 """Facts in the admin: book a trade, correct it, bust it, take back an import."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from admin.addressing import root_of, uuid_of
+from admin.addressing import uuid_of
 from admin.fields import ChoiceField, DecimalField, Field, InstantField, ReferenceField, TextField
+from admin.looking_up import labels_of
+from admin.pages import root_of
 from admin.signing_in import staff_of
 from admin.writing import Draft
-from domain.errors import ConflictingTrade, InvalidData, NotFound
+from domain.errors import (
+    ConflictingTrade,
+    ConstraintViolation,
+    InvalidData,
+    NotFound,
+    RejectedValue,
+)
 from domain.trading.correcting import bust_trade, correct_trade, revert_import
 from domain.trading.recording import record_trade
 from domain.trading.terms import Side
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
 _SIDES: Final = tuple((str(side), str(side)) for side in Side)
 
 _ECONOMICS: Final[tuple[Field, ...]] = (
-    ChoiceField("side", "Side", "Direction of the trade", choices=_SIDES),
+    ChoiceField("side", "Side", "Direction of the trade", is_required=True, choices=_SIDES),
     DecimalField("quantity", "Quantity", "Units or contracts, positive", is_required=True),
     DecimalField("price", "Price", "Quote currency a unit", is_required=True),
     InstantField("executed_at", "Executed at", "With its offset from UTC", is_required=True),
@@ -30,6 +39,7 @@ _ECONOMICS: Final[tuple[Field, ...]] = (
     DecimalField("fees", "Fees", "Exchange and regulatory fees"),
     TextField("description", "Note", "Why, for whoever reads the history"),
 )
+_COSTS: Final = frozenset({"commission", "fees"})
 _PLACES: Final[tuple[Field, ...]] = (
     ReferenceField("portfolio_id", "Portfolio", "", is_required=True, target="portfolios"),
     ReferenceField("instrument_id", "Instrument", "", is_required=True, target="instruments"),
@@ -52,34 +62,33 @@ class Booking:
     async def record(self, request: Request) -> Response:
         """Show the form of a new trade, or book it."""
         fields = (*_PLACES, *_ECONOMICS, *_IDENTITY)
-        if request.method == "GET":
+        if request.method != "POST":
             draft = Draft.empty(fields, {})
-            draft.texts |= {name: request.query_params.get(name, "") for name in ("portfolio_id",)}
-            return self._form(request, draft, "New trade", "trades/list")
+            draft.texts["portfolio_id"] = request.query_params.get("portfolio_id", "")
+            return await self._new(request, draft)
         draft = Draft.submitted(fields, await request.form(max_files=0, max_fields=60))
         values = draft.values(draft.texts)
         if not draft.errors:
             trade_id = await self._try(draft, lambda: self._record(request, values))
             if trade_id is not None:
                 return self._to(request, trade_id)
-        return self._form(request, draft, "New trade", "trades/list")
+        return await self._new(request, draft)
 
     async def _record(self, request: Request, values: Mapping[str, Any]) -> UUID:
         async with self.site.db.transaction(staff=staff_of(request).name) as unit:
             portfolio = await unit.portfolios.get(values["portfolio_id"])
             instrument = await unit.instruments.get(values["instrument_id"])
-            details = _details(values)
+            details = {name: value for name, value in _details(values).items() if value is not None}
             booked = await record_trade(unit, portfolio, instrument, source="admin", **details)
             return booked.trade.id
 
     async def correct(self, request: Request) -> Response:
         """Show a trade as a form, or book its correction."""
         trade_id = uuid_of(request)
-        if request.method == "GET":
+        if request.method != "POST":
             async with self.site.db.snapshot(staff=staff_of(request).name) as unit:
                 trade = await unit.trades.get(trade_id)
-            draft = Draft.of(_ECONOMICS, trade)
-            return self._correction(request, trade_id, draft)
+            return self._correction(request, trade_id, Draft.of(_ECONOMICS, trade))
         draft = Draft.submitted(_ECONOMICS, await request.form(max_files=0, max_fields=60))
         changed = draft.changed()
         values = draft.values(changed)
@@ -109,16 +118,22 @@ class Booking:
             await revert_import(unit, uuid_of(request))
         return RedirectResponse(f"{root_of(request)}/imports/details/{uuid_of(request)}", 303)
 
-    async def _try(self, draft: Draft, work: Callable[[], Any]) -> UUID | None:
+    async def _try(self, draft: Draft, work: Callable[[], Awaitable[UUID]]) -> UUID | None:
         try:
-            booked: UUID = await work()
-        except InvalidData as error:
+            booked = await work()
+        except (InvalidData, ConstraintViolation, RejectedValue) as error:
             draft.note(error)
         except (ConflictingTrade, NotFound) as error:
-            draft.errors[""] = f"{error}."
+            text = str(error)
+            draft.errors[""] = f"{text[:1].upper()}{text[1:]}."
         else:
             return booked
         return None
+
+    async def _new(self, request: Request, draft: Draft) -> Response:
+        async with self.site.db.snapshot(staff=staff_of(request).name) as unit:
+            draft.labels = await labels_of(unit, draft.fields, draft.texts)
+        return self._form(request, draft, "New trade", "trades/list")
 
     def _correction(self, request: Request, trade_id: UUID, draft: Draft) -> Response:
         return self._form(request, draft, "Correct trade", f"trades/details/{trade_id}")
@@ -133,12 +148,11 @@ class Booking:
 
 
 def _details(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the ledger wants to know; an empty field is left to its default."""
-    places: Sequence[str] = ("portfolio_id", "instrument_id")
-    given = {name: value for name, value in values.items() if name not in places}
-    details = {name: value for name, value in given.items() if value is not None}
-    if details.get("side"):
+    """Return what the ledger wants to know; costs that were emptied are zero."""
+    places = {item.name for item in _PLACES}
+    details = {name: value for name, value in values.items() if name not in places}
+    for name in _COSTS & details.keys():
+        details[name] = details[name] or Decimal(0)
+    if "side" in details:
         details["side"] = Side(details["side"])
     return details
-
-

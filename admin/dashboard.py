@@ -160,9 +160,7 @@ async def _trades(unit: Reader, portfolio_id: UUID) -> Sequence[Trade]:
     )
 
 
-async def _months(
-    unit: Reader, portfolio: Portfolio
-) -> tuple[str, list[tuple[date, Decimal]]]:
+async def _months(unit: Reader, portfolio: Portfolio) -> tuple[str, list[tuple[date, Decimal]]]:
     """Return realized net profit by month in the currency that most closures are in."""
     month = func.date_trunc("month", func.timezone("UTC", LotClosure.closed_at))
     statement = (

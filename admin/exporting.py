@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -10,13 +11,12 @@ from typing import Any, Final
 from starlette.responses import StreamingResponse
 
 from admin.listing import Listing
-from admin.records import RecordView
 from domain.clock import now
 from domain.database import Database
 from domain.money import plain
 
 _BATCH: Final = 2_000
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\x00")
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def export_csv(db: Database, listing: Listing, actor: str) -> StreamingResponse:
@@ -36,11 +36,11 @@ def export_csv(db: Database, listing: Listing, actor: str) -> StreamingResponse:
 
 async def _lines(db: Database, listing: Listing, actor: str) -> AsyncIterator[str]:
     view = listing.view
-    names = _names(view)
+    names = list(view.visible())
     yield _written([names])
     columns = [getattr(view.model, name) for name in names]
     async with db.snapshot(staff=actor) as unit:
-        repository = unit[view.model]
+        repository = view.rows(unit)
         statement = (
             repository.query(*listing.conditions())
             .order_by(*listing.ordering())
@@ -48,10 +48,6 @@ async def _lines(db: Database, listing: Listing, actor: str) -> AsyncIterator[st
         )
         async for batch in repository.rows(statement, size=_BATCH):
             yield _written([[_cell(value) for value in row] for row in batch])
-
-
-def _names(view: RecordView) -> list[str]:
-    return list(view.visible())
 
 
 def _written(rows: Sequence[Sequence[str]]) -> str:
@@ -67,6 +63,10 @@ def _cell(value: Any) -> str:
         return plain(value)
     if isinstance(value, datetime | date):
         return value.isoformat()
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bytes):
+        return value.hex()
     text = str(value)
     # A spreadsheet runs text that begins like a formula. Source: OWASP, CSV Injection.
     if isinstance(value, str) and text.startswith(_FORMULA_STARTS):

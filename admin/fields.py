@@ -275,6 +275,23 @@ def field_for(column: Column[Any], *, target: str = "") -> Field:
     return LongTextField(**options) if is_long else TextField(**options)
 
 
+_SPELLING: Final = {
+    "pnl": "P&L",
+    "fx": "FX",
+    "ip": "IP",
+    "isin": "ISIN",
+    "cusip": "CUSIP",
+    "figi": "FIGI",
+    "vwap": "VWAP",
+    "osi": "OSI",
+    "mae": "MAE",
+    "mfe": "MFE",
+    "id": "ID",
+    "sha256": "SHA-256",
+    "eod": "end-of-day",
+}
+
+
 def _choices(column: Column[Any]) -> tuple[tuple[str, str], ...]:
     if isinstance(column.type, Boolean):
         return (("yes", "yes"), ("no", "no"))
@@ -286,5 +303,5 @@ def _choices(column: Column[Any]) -> tuple[tuple[str, str], ...]:
 
 def label_of(name: str) -> str:
     """Return ``executed_at`` as ``Executed at``; keys lose their suffix."""
-    words = name.removesuffix("_id").replace("_", " ")
+    words = " ".join(_SPELLING.get(word, word) for word in name.removesuffix("_id").split("_"))
     return words[:1].upper() + words[1:]

@@ -12,8 +12,9 @@ from starlette.datastructures import QueryParams
 
 from admin.addressing import identifier
 from admin.fields import label_of
+from admin.naming import Names, names_of
 from admin.records import RecordView
-from admin.rendering import Cell, show
+from admin.rendering import Cell, show, zone_of
 from domain.db.unit import Unit
 from domain.errors import InvalidData
 
@@ -31,10 +32,12 @@ class Listing:
     Args:
         view: The table.
         params: The query string.
+        zone: The reader's time zone, in which days begin.
     """
 
     view: RecordView
     params: QueryParams
+    zone: str = "UTC"
 
     def statement(self, unit: Unit) -> Select[Any]:
         """Return the filtered and ordered statement.
@@ -45,20 +48,30 @@ class Listing:
         return self.view.base(unit).where(*self.conditions()).order_by(*self.ordering())
 
     def conditions(self) -> list[ColumnElement[bool]]:
-        """Return the conditions of search, filters and dates."""
+        """Return the conditions of search, filters and dates.
+
+        Raises:
+            InvalidData: A filter's value is none.
+        """
+        values = {item.name: item.read for item in self.view.fields(self.view.filters)}
         found = [
-            getattr(self.view.model, name) == self.params[name]
-            for name in self.view.filters
+            getattr(self.view.model, name) == read(self.params[name])
+            for name, read in values.items()
             if self.params.get(name)
         ]
-        found += [
-            getattr(self.view.model, name) == _key(name, self.params[name])
-            for name in self.view.keys
-            if self.params.get(name)
-        ]
+        found += [getattr(self.view.model, name) == value for name, value in self.keys().items()]
         if self.view.search and self.params.get("q", "").strip():
             found.append(self.view.search_condition(_clean(self.params["q"])))
         return found + self._dates()
+
+    def keys(self) -> dict[str, Any]:
+        """Return the foreign keys that narrow the list, by attribute.
+
+        Raises:
+            InvalidData: One of them is no key.
+        """
+        given = {name: self.params.get(name) for name in self.view.keys}
+        return {name: _key(name, value) for name, value in given.items() if value}
 
     def _dates(self) -> list[ColumnElement[bool]]:
         if not self.view.time_column:
@@ -66,25 +79,54 @@ class Listing:
         column = getattr(self.view.model, self.view.time_column)
         found = []
         if start := self.params.get("from"):
-            found.append(column >= _midnight("from", start))
+            found.append(column >= self._midnight("from", start))
         if end := self.params.get("to"):
-            found.append(column < _midnight("to", end) + timedelta(days=1))
+            found.append(column < self._midnight("to", end, days=1))
         return found
 
+    def _midnight(self, name: str, value: str, *, days: int = 0) -> datetime:
+        try:
+            day = date.fromisoformat(value) + timedelta(days=days)
+            return datetime.combine(day, time(0), zone_of(self.zone)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise InvalidData(name, value, "be a day such as 2026-01-31") from None
+
+    # ── order ────────────────────────────────────────────────────────────────────────────────
+
     def ordering(self) -> list[Any]:
-        """Return the order: the chosen sortable column, else the view's own."""
+        """Return the view's order, turned around when the query string says so."""
+        columns, is_descending = self.view.order, self.is_descending
+        return [column.desc() if is_descending else column.asc() for column in columns]
+
+    @property
+    def is_descending(self) -> bool:
+        """Whether the newest or last comes first."""
         chosen = self.params.get("sort", "")
-        name, is_descending = chosen.lstrip("-"), chosen.startswith("-")
-        if name in self.view.sortable:
-            column = getattr(self.view.model, name)
-            return [column.desc() if is_descending else column.asc()]
-        columns = self.view.order
-        return [column.desc() if self.view.is_newest_first else column for column in columns]
+        if chosen.lstrip("-") != self.view.order[0].key:
+            return self.view.is_newest_first
+        return chosen.startswith("-")
+
+    def heads(self) -> list["Head"]:
+        """Return the columns' headings."""
+        return [self._head(name) for name in self.view.columns]
+
+    def _head(self, name: str) -> "Head":
+        order, link = "", ""
+        if name == self.view.order[0].key:
+            order = "descending" if self.is_descending else "ascending"
+            link = self.link(sort=name if self.is_descending else f"-{name}")
+        kind = "number" if self.view.is_number(name) else ""
+        return Head(label_of(name), self.view.help_of(name), kind, order, link)
+
+    # ── links ────────────────────────────────────────────────────────────────────────────────
 
     @property
     def is_filtered(self) -> bool:
         """Whether anything narrows the list."""
-        return bool(self.conditions())
+        names = {*self.view.filters, *self.view.keys}
+        names |= {"q"} if self.view.search else set()
+        names |= {"from", "to"} if self.view.time_column else set()
+        return any(self.params.get(name) for name in names)
 
     def link(self, **changes: str | None) -> str:
         """Return the query string with these parameters changed and the cursors dropped."""
@@ -95,13 +137,39 @@ class Listing:
                 kept.pop(name, None)
         return f"?{urlencode({name: value for name, value in kept.items() if value})}"
 
-    def chips(self) -> list[tuple[str, str]]:
-        """Return (text, link without it) for every foreign key that narrows the list."""
-        return [
-            (f"{label_of(name)} {self.params[name][-8:]}", self.link(**{name: None}))
-            for name in self.view.keys
-            if self.params.get(name)
-        ]
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The heading of a column.
+
+    Args:
+        label: What people read.
+        help: What the column means.
+        kind: ``number`` when its values are aligned right.
+        order: ascending or descending when the list is ordered by it.
+        link: Turns the order around; empty where no index serves it.
+    """
+
+    label: str
+    help: str
+    kind: str
+    order: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A record that the list is narrowed to.
+
+    Args:
+        label: What it is.
+        text: Its name.
+        link: The list without it.
+    """
+
+    label: str
+    text: str
+    link: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,61 +191,78 @@ class ListPage:
 
     Args:
         rows: The lines.
+        chips: Records that the list is narrowed to.
         after: Link to the next page, empty on the last.
         before: Link to the previous page, empty on the first.
-        about: Estimated number of records, in words.
+        about: Number of records in words, estimated unless they are all here.
     """
 
     rows: Sequence[Row]
+    chips: Sequence[Chip]
     after: str
     before: str
     about: str
 
 
-async def read_page(unit: Unit, listing: Listing, zone: str, root: str) -> ListPage:
+async def read_page(unit: Unit, listing: Listing, root: str) -> ListPage:
     """Return the page that `listing` asks for.
 
     Raises:
         InvalidData: A filter's value or a cursor is wrong.
         QueryTimeout: No index serves this combination; narrower filters help.
     """
+    view = listing.view
     await unit.session.execute(text(f"SET LOCAL statement_timeout = {LIST_TIMEOUT_MS}"))
-    statement = listing.statement(unit)
-    page = await unit[listing.view.model].page(
-        statement,
+    page = await view.rows(unit).page(
+        listing.statement(unit),
         limit=PAGE_SIZE,
         after=listing.params.get("after") or None,
         before=listing.params.get("before") or None,
     )
-    rows = [_row(listing.view, record, zone, root) for record in page.items]
+    names = await names_of(unit, view, page.items, view.columns)
+    chips = await _chips(unit, listing)
+    is_all = page.after is None and page.before is None
     return ListPage(
-        rows=rows,
+        rows=[_row(listing, record, names, root) for record in page.items],
+        chips=chips,
         after="" if page.after is None else listing.link(after=page.after),
         before="" if page.before is None else listing.link(before=page.before),
-        about=await _about(unit, listing),
+        about=f"{len(page.items):,}" if is_all else await _about(unit, listing),
     )
 
 
-def _row(view: RecordView, record: Any, zone: str, root: str) -> Row:
-    relations = set(view.relations().values())
+def _row(listing: Listing, record: Any, names: Names, root: str) -> Row:
+    view = listing.view
+    relations = {relation: key for key, relation in view.relations().items()}
     cells = []
     for name in view.columns:
+        key = relations.get(name, name)
         value = getattr(record, name)
-        if name in relations:
-            cells.append(Cell(str(value)) if value is not None else show(None))
+        if name in relations and value is not None:
+            cells.append(names.cell(key, getattr(record, key), root, text=view.title_of(value)))
+        elif (key, value) in names:
+            cells.append(names.cell(key, value, root))
         else:
-            cells.append(show(value, name, zone))
+            cells.append(show(value, name, listing.zone))
     return Row(f"{root}/{view.identity}/details/{identifier(view, record)}", cells)
+
+
+async def _chips(unit: Unit, listing: Listing) -> list[Chip]:
+    keys = listing.keys()
+    names = await names_of(unit, listing.view, [keys], list(keys))
+    return [
+        Chip(label_of(name), names.text(name, value), listing.link(**{name: None}))
+        for name, value in keys.items()
+    ]
 
 
 async def _about(unit: Unit, listing: Listing) -> str:
     """Return an estimate from the statistics: it costs the same for any number of rows."""
     if listing.is_filtered:
         return ""
-    table = listing.view.model.__table__.fullname
     found = await unit.session.execute(
         text("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(:name)"),
-        {"name": table},
+        {"name": listing.view.table.fullname},
     )
     count = found.scalar_one_or_none() or -1
     return "" if count < 0 else f"about {count:,}"
@@ -196,10 +281,3 @@ def _key(name: str, value: str) -> Any:
         return UUID(value)
     except ValueError:
         raise InvalidData(name, value, "be a record's id") from None
-
-
-def _midnight(name: str, value: str) -> datetime:
-    try:
-        return datetime.combine(date.fromisoformat(value), time(0), UTC)
-    except (ValueError, OverflowError):
-        raise InvalidData(name, value, "be a day such as 2026-01-31") from None

@@ -1,12 +1,15 @@
 """Finds records by the beginning of their name, for reference fields."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import text
 
 from admin.addressing import identifier
-from admin.records import RecordView
+from admin.fields import Field
+from admin.records import REFERENCES, RecordView
 from domain.db.unit import Unit
+from domain.errors import InvalidData
 
 _MOST: Final = 20
 _LONGEST: Final = 100
@@ -21,5 +24,22 @@ async def look_up(unit: Unit, view: RecordView, term: str) -> list[dict[str, Any
     statement = view.base(unit)
     if wanted:
         statement = statement.where(view.search_condition(wanted))
-    found = await unit[view.model].all(statement.order_by(view.search[0]).limit(_MOST))
+    found = await view.rows(unit).all(statement.order_by(view.search[0]).limit(_MOST))
     return [{"id": identifier(view, record), "text": view.title(record)} for record in found]
+
+
+async def labels_of(unit: Unit, fields: Sequence[Field], texts: dict[str, str]) -> dict[str, str]:
+    """Return what the records are called that reference fields hold, by field."""
+    views = {view.identity: view for view in REFERENCES.values()}
+    labels = {}
+    for item in fields:
+        if item.target and texts.get(item.name):
+            try:
+                key = item.read(texts[item.name])
+            except InvalidData:
+                continue
+            view = views[item.target]
+            record = await view.rows(unit).find(key)
+            if record is not None:
+                labels[item.name] = view.title(record)
+    return labels

@@ -8,14 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from sqladmin import ModelView
-from sqlalchemy import Column, ColumnElement, Select, inspect
+from sqlalchemy import Column, ColumnElement, Integer, Numeric, Select, Table, inspect
 from sqlalchemy.orm import InstrumentedAttribute, joinedload
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 from starlette.requests import Request
 
-from admin.fields import Field, field_for, label_of
+from admin.fields import Field, field_for
 from admin.signing_in import staff_of
 from domain.db.orm import Versioned
+from domain.db.repository import Repository
+from domain.db.types import ExactNumeric
 from domain.db.unit import Unit
 
 REFERENCES: dict[str, "RecordView"] = {}
@@ -29,7 +31,6 @@ class RecordView(ModelView):
         path: Its part of the address.
         columns: Attributes and relations of a list, in order.
         order: The order of a list: indexed columns that are never NULL.
-        sortable: Other columns that an index serves.
         search: Columns searched by their beginning; an index serves them.
         search_hint: What the search box says.
         filters: Closed vocabularies offered beside the list.
@@ -47,7 +48,6 @@ class RecordView(ModelView):
     columns: ClassVar[Sequence[str]] = ()
     order: ClassVar[Sequence[InstrumentedAttribute[Any]]] = ()
     is_newest_first: ClassVar[bool] = True
-    sortable: ClassVar[Sequence[str]] = ()
     search: ClassVar[Sequence[InstrumentedAttribute[Any]]] = ()
     search_hint: ClassVar[str] = ""
     filters: ClassVar[Sequence[str]] = ()
@@ -88,9 +88,18 @@ class RecordView(ModelView):
         """The model's mapper."""
         return inspect(self.model)
 
-    def labels(self) -> dict[str, str]:
-        """Return the heading of each list column."""
-        return {name: label_of(name) for name in self.columns}
+    @property
+    def table(self) -> Table:
+        """The model's table."""
+        table = self.mapper.local_table
+        assert isinstance(table, Table)  # noqa: S101 - no view is registered for anything else
+        return table
+
+    def is_number(self, name: str) -> bool:
+        """Return whether the values of a column are amounts or counts."""
+        attribute = self.mapper.column_attrs.get(name)
+        kinds = (ExactNumeric, Numeric, Integer)
+        return attribute is not None and isinstance(attribute.columns[0].type, kinds)
 
     def visible(self) -> Sequence[str]:
         """Return the attributes of a details page: every column that is no secret."""
@@ -105,9 +114,13 @@ class RecordView(ModelView):
         attribute = self.mapper.column_attrs.get(name)
         return "" if attribute is None else attribute.columns[0].comment or ""
 
+    def rows(self, unit: Unit) -> Repository[Any]:
+        """Return the model's repository."""
+        return unit[self.model]
+
     def base(self, unit: Unit) -> Select[Any]:
         """Return the statement of a list, with the relations its columns need."""
-        return unit[self.model].query().options(*self.loading(self.columns))
+        return self.rows(unit).query().options(*self.loading(self.columns))
 
     def loading(self, names: Sequence[str]) -> list[Any]:
         """Return options that load the relations among `names` with the rows: no query a row."""
@@ -147,6 +160,15 @@ class RecordView(ModelView):
         """Return the name of a record."""
         has_name = "__str__" in type(record).__dict__
         return str(record) if has_name else self.name
+
+    def heading(self, record: Any) -> str:
+        """Return the heading of a record's page; its relations are loaded."""
+        return self.title(record)
+
+    def title_of(self, related: Any) -> str:
+        """Return the name of a record of any view."""
+        view = REFERENCES.get(inspect(type(related)).local_table.fullname)
+        return view.title(related) if view else str(related)
 
     # ── what is changed ──────────────────────────────────────────────────────────────────────
 

@@ -74,8 +74,10 @@ class Cell:
     link: str = ""
 
 
-def show(value: Any, name: str = "", zone: str = "UTC") -> Cell:  # noqa: PLR0911 - one line a type
-    """Return how `value` of the column `name` looks to a reader in `zone`."""
+def show(  # noqa: PLR0911 - one line a type
+    value: Any, name: str = "", zone: str = "UTC", *, whole: bool = False
+) -> Cell:
+    """Return how `value` of the column `name` looks to a reader in `zone`; `whole`: uncut."""
     if value is None or value == "":
         return Cell(NOTHING, "none")
     if isinstance(value, bool):
@@ -91,10 +93,12 @@ def show(value: Any, name: str = "", zone: str = "UTC") -> Cell:  # noqa: PLR091
     if isinstance(value, StrEnum):
         return Cell(value.replace("_", " "), f"word word-{value}")
     if isinstance(value, UUID):
-        return Cell(str(value)[-_ID_SHOWN:], "code", title=str(value))
+        return Cell(str(value) if whole else str(value)[-_ID_SHOWN:], "code", title=str(value))
     if isinstance(value, dict | list):
         return structure(value)
-    return _text(str(value))
+    if isinstance(value, bytes):
+        return Cell(value.hex() if whole else f"{value.hex()[:12]}…", "code")
+    return Cell(str(value)) if whole else _text(str(value))
 
 
 def number(value: Decimal, name: str = "") -> Cell:
@@ -110,7 +114,7 @@ def number(value: Decimal, name: str = "") -> Cell:
 
 def instant(value: datetime, zone: str) -> Cell:
     """Return a time in the reader's zone, UTC on hover."""
-    local = value.astimezone(_zone(zone))
+    local = value.astimezone(zone_of(zone))
     exact = value.astimezone(UTC).isoformat(sep=" ", timespec="auto")
     return Cell(local.strftime("%Y-%m-%d %H:%M:%S"), "time", title=exact)
 
@@ -133,6 +137,10 @@ def _grouped(value: Decimal, places: int | None) -> str:
         shown = decimals[:8].rstrip("0")
         grouped = f"{int(whole):,}" if whole not in {"-0", ""} else whole
         return f"{grouped}.{shown}" if shown else grouped
+    if 0 < abs(value) < 1:
+        # Two decimals would show a satoshi as nothing.
+        small = f"{value:.8f}".rstrip("0")
+        return small + "0" * max(0, places - len(small.partition(".")[2]))
     return f"{value:,.{places}f}"
 
 
@@ -141,7 +149,8 @@ def _differs(shown: str, exact: str) -> bool:
     return Decimal(bare) != Decimal(exact) if bare not in {"", "-"} else False
 
 
-def _zone(name: str) -> ZoneInfo:
+def zone_of(name: str) -> ZoneInfo:
+    """Return the time zone of this name; UTC when the name is none."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):

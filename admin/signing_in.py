@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from admin.pages import Pages
+from admin.pages import Pages, root_of
 from admin.shielding import is_local_path
 from admin.throttling import Throttle
 from domain.database import Database
@@ -95,7 +95,7 @@ class SignIn:
     async def login(self, request: Request) -> Response:
         """Show the form, or check it and open a session."""
         target = request.query_params.get("next", "")
-        if request.method == "GET":
+        if request.method != "POST":
             return self._form(request, target)
         form = await request.form(max_files=0, max_fields=10)
         username, password = str(form.get("username", "")), str(form.get("password", ""))
@@ -103,12 +103,12 @@ class SignIn:
         names = (f"user:{username.strip().lower()[:60]}", f"ip:{ip}")
         if wait := self.throttle.wait_seconds(*names):
             return self._form(request, target, error="Too many attempts.", wait=wait)
+        self.throttle.attempt(*names)
         token = await self._open(request, username, password)
         if token is None:
-            self.throttle.failed(*names)
             return self._form(request, target, error=_REFUSED)
         self.throttle.succeeded(*names)
-        goal = target if is_local_path(target) else str(request.url_for("admin:index").path)
+        goal = target if is_local_path(target) else f"{root_of(request)}/"
         response = RedirectResponse(goal, status_code=303)
         response.set_cookie(
             self.cookie,
@@ -136,7 +136,7 @@ class SignIn:
         if token := request.cookies.get(self.cookie):
             async with self.db.transaction(system="logout") as unit:
                 await close_session(unit, token, reason="logout")
-        response = RedirectResponse(request.url_for("admin:login").path, status_code=303)
+        response = RedirectResponse(f"{root_of(request)}/login", status_code=303)
         response.delete_cookie(self.cookie, secure=self.is_https, httponly=True)
         return response
 
@@ -168,8 +168,6 @@ class Gate:
         sign_in: Knows the sessions.
     """
 
-    _OPEN: Final = ("/login", "/statics/")
-
     def __init__(self, app: ASGIApp, *, sign_in: SignIn) -> None:
         self._app = app
         self._sign_in = sign_in
@@ -177,9 +175,10 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its staff, or send it to the login page."""
         if scope["type"] != "http":
+            await self._app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if path.startswith(self._OPEN):
+        if path == "/login" or path.startswith("/statics/"):
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
@@ -191,8 +190,8 @@ class Gate:
         await self._app(scope, receive, send)
 
     def _to_login(self, request: Request) -> Response:
-        login = f"{request.scope.get('root_path', '')}/login"
-        if request.method != "GET":
+        login = f"{root_of(request)}/login"
+        if request.method not in {"GET", "HEAD"}:
             return RedirectResponse(login, status_code=303)
         wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"{login}?next={quote(wanted)}", status_code=303)

@@ -6,10 +6,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from admin.addressing import root_of, uuid_of
+from admin.addressing import uuid_of
+from admin.pages import root_of
 from admin.signing_in import staff_of
+from admin.writing import sentence
 from domain.clock import now
-from domain.errors import AlreadyExists, InvalidData
+from domain.errors import ConstraintViolation, InvalidData
 from domain.identity.api_keys import revoke_api_key
 from domain.identity.enrolling import create_user
 from domain.identity.models import Role
@@ -45,12 +47,12 @@ class Staffing:
                         role=_role(texts["role"]),
                     )
                 return RedirectResponse(f"{root_of(request)}/users/details/{user.id}", 303)
-            except (InvalidData, AlreadyExists) as refused:
-                error = f"{refused}."
+            except InvalidData as refused:
+                error = sentence(refused)
+            except ConstraintViolation:
+                error = "This name is taken, or it does not begin with a letter or digit."
         context = {"texts": texts, "error": error, "roles": [str(role) for role in Role]}
-        return self.site.pages.render(
-            request, "user.html", context, status=422 if error else 200
-        )
+        return self.site.pages.render(request, "user.html", context, status=422 if error else 200)
 
     async def password(self, request: Request) -> Response:
         """Give a user a new password; every login of theirs ends."""
@@ -84,6 +86,7 @@ class Staffing:
 
     async def revoke_session(self, request: Request) -> Response:
         """End a login."""
+        self._require_administrator(request)
         async with self.site.db.transaction(staff=staff_of(request).name) as unit:
             session = await unit.user_sessions.get(uuid_of(request))
             if session.revoked_at is None:
@@ -93,6 +96,7 @@ class Staffing:
 
     async def revoke_key(self, request: Request) -> Response:
         """End an API key."""
+        self._require_administrator(request)
         async with self.site.db.transaction(staff=staff_of(request).name) as unit:
             await revoke_api_key(unit, await unit.api_keys.get(uuid_of(request)))
         return self._back(request, "api-keys")

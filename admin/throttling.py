@@ -27,8 +27,11 @@ class Throttle:
         waits = [self._wait(name, instant) for name in names]
         return max(waits, default=0)
 
-    def failed(self, *names: str) -> None:
-        """Count a failure for each of these names."""
+    def attempt(self, *names: str) -> None:
+        """Count an attempt for each of these names before it is known how it ends.
+
+        Counted first, because a hundred guesses sent at once must not all find the window empty.
+        """
         instant = now()
         for name in names:
             self._failures.setdefault(name, deque()).append(instant)
@@ -36,10 +39,15 @@ class Throttle:
         while len(self._failures) > _REMEMBERED:
             self._failures.popitem(last=False)
 
-    def succeeded(self, *names: str) -> None:
-        """Forget the failures of these names."""
-        for name in names:
-            self._failures.pop(name, None)
+    def succeeded(self, account: str, *others: str) -> None:
+        """Forget the failures of `account`, and of the others this attempt only.
+
+        Who owns one account must not clear the counter of an address by logging in.
+        """
+        self._failures.pop(account, None)
+        for name in others:
+            if failures := self._failures.get(name):
+                failures.pop()
 
     def _wait(self, name: str, instant: datetime) -> int:
         failures = self._failures.get(name, deque())

@@ -1,8 +1,11 @@
 """Views of portfolios, facts and projections. Facts have no edit: they are corrected."""
 
+from typing import Any
+
 from sqlalchemy import ColumnElement, select
 
 from admin.records import RecordView
+from admin.rendering import show
 from domain.market.models import Instrument
 from domain.trading.models import (
     CashMovement,
@@ -76,6 +79,12 @@ class TradeView(RecordView, model=Trade):
     keys = ("portfolio_id", "instrument_id", "import_batch_id", "user_id")
     time_column = "executed_at"
 
+    def heading(self, record: Any) -> str:
+        """Return ``Buy 10 AAPL @ 190.25``."""
+        side = str(record.side or "close").capitalize()
+        quantity, price = show(record.quantity).text, show(record.price).text
+        return f"{side} {quantity} {record.instrument} @ {price}"
+
     def search_condition(self, text: str) -> ColumnElement[bool]:
         """Return the condition for trades in instruments of this symbol or option root."""
         wanted = text.strip().upper()
@@ -110,6 +119,13 @@ class PositionView(RecordView, model=Position):
     keys = ("portfolio_id", "instrument_id", "user_id")
     time_column = "opened_at"
     related = (("Lots", "lots", "position_id"), ("Closures", "closures", "position_id"))
+
+    def heading(self, record: Any) -> str:
+        """Return ``Long 10 AAPL``, or ``Long AAPL, closed``."""
+        side = str(record.side).capitalize()
+        if not record.quantity:
+            return f"{side} {record.instrument}, {record.status}"
+        return f"{side} {show(abs(record.quantity)).text} {record.instrument}"
 
 
 class LotView(RecordView, model=Lot):

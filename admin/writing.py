@@ -4,6 +4,7 @@ The form carries every field twice: the text it was rendered with and the text t
 Equal texts are not written, whatever the database holds by now.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,10 +19,13 @@ from domain.errors import (
     CheckFailed,
     ConstraintViolation,
     InvalidData,
+    NotFound,
     ReferenceViolation,
+    RejectedValue,
     Stale,
 )
 
+_VERSION: Final = re.compile(r"[0-9]{1,9}")
 RENDERED: Final = "was:"
 """Prefix of the hidden inputs with the texts that the form was rendered with."""
 
@@ -37,6 +41,7 @@ class Draft:
         version: The version that the form was made from.
         errors: What is wrong, by field; ``""`` is the form itself.
         theirs: Texts that somebody else has stored meanwhile, by field.
+        labels: What the records are called that reference fields hold, by field.
     """
 
     fields: Sequence[Field]
@@ -45,6 +50,7 @@ class Draft:
     version: int | None = None
     errors: dict[str, str] = field(default_factory=dict)
     theirs: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, fields: Sequence[Field], record: Any) -> "Draft":
@@ -63,10 +69,10 @@ class Draft:
         """Return what came back; fields that the form does not have are ignored."""
         texts, rendered = {}, {}
         for item in fields:
-            texts[item.name] = str(form.get(item.name, ""))
             rendered[item.name] = str(form.get(RENDERED + item.name, ""))
-        version = str(form.get("version", ""))
-        return cls(fields, texts, rendered, int(version) if version.isdigit() else None)
+            # A field that did not come back, as when the page was cut off, did not change.
+            texts[item.name] = str(form.get(item.name, rendered[item.name]))
+        return cls(fields, texts, rendered, _version(str(form.get("version", ""))))
 
     def changed(self) -> dict[str, str]:
         """Return the texts that differ from what was rendered."""
@@ -84,17 +90,18 @@ class Draft:
                 try:
                     values[item.name] = item.value_of(texts[item.name])
                 except InvalidData as error:
-                    self.errors[item.name] = _sentence(error)
+                    self.errors[item.name] = sentence(error)
         return values
 
-    def note(self, error: InvalidData | ConstraintViolation) -> None:
+    def note(self, error: InvalidData | ConstraintViolation | RejectedValue) -> None:
         """Put an error of the domain or the database beside the field it is about."""
         names = {item.name for item in self.fields}
         if isinstance(error, InvalidData):
             place = error.field if error.field in names else ""
-            self.errors[place] = _sentence(error)
+            self.errors[place] = sentence(error)
             return
-        place = next((name for name in sorted(names, key=len) if _is_about(error, name)), "")
+        longest = sorted(names, key=len, reverse=True)
+        place = next((name for name in longest if _is_about(error, name)), "")
         self.errors[place] = _explained(error)
 
 
@@ -107,13 +114,19 @@ async def save(unit: UnitOfWork, view: RecordView, ident: Any, draft: Draft) -> 
     values = draft.values(draft.changed())
     if draft.errors or not values:
         return not draft.errors
-    version = draft.version if view.is_versioned else None
     try:
-        await unit[view.model].patch(ident, version=version, **values)
+        if view.is_versioned:
+            # No version is as stale as a wrong one: nothing is overwritten unseen.
+            await view.rows(unit).patch(ident, version=draft.version or 0, **values)
+        elif await _is_untouched(unit, view, ident, draft):
+            await view.rows(unit).patch(ident, **values)
+        else:
+            await _compare(unit, view, ident, draft)
+            return False
     except Stale:
         await _compare(unit, view, ident, draft)
         return False
-    except (InvalidData, ConstraintViolation) as error:
+    except (InvalidData, ConstraintViolation, RejectedValue) as error:
         draft.note(error)
         return False
     return True
@@ -126,19 +139,35 @@ async def create(unit: UnitOfWork, view: RecordView, draft: Draft) -> Any:
         return None
     given = {name: value for name, value in values.items() if value is not None}
     try:
-        record = unit[view.model].add(view.model(**given))
+        record = view.rows(unit).add(view.model(**given))
         await unit.flush()
-    except (InvalidData, ConstraintViolation) as error:
+    except (InvalidData, ConstraintViolation, RejectedValue) as error:
         draft.note(error)
         return None
     return record
 
 
+async def _is_untouched(unit: UnitOfWork, view: RecordView, ident: Any, draft: Draft) -> bool:
+    """Lock the record; return whether the fields to be written still hold what was rendered."""
+    record = await view.rows(unit).lock(ident)
+    if record is None:
+        raise NotFound(f"{view.name} was not found")
+    stored = Draft.of(draft.fields, record)
+    return all(
+        _normal(stored.texts[name]) == _normal(draft.rendered[name]) for name in draft.changed()
+    )
+
+
 async def _compare(unit: UnitOfWork, view: RecordView, ident: Any, draft: Draft) -> None:
-    stored = Draft.of(draft.fields, await unit[view.model].get(ident))
+    stored = Draft.of(draft.fields, await view.rows(unit).get(ident))
     draft.theirs = {
-        name: text for name, text in stored.texts.items() if text != draft.rendered[name]
+        name: text
+        for name, text in stored.texts.items()
+        if _normal(text) != _normal(draft.rendered[name])
     }
+    # What this form did not change follows the other one: saving again must not undo it.
+    mine = draft.changed()
+    draft.texts = {name: mine.get(name, text) for name, text in stored.texts.items()}
     draft.errors[""] = (
         "Somebody changed this record while you were editing. Nothing of yours was written. "
         "Compare, then save again to overwrite the fields that you changed."
@@ -149,23 +178,31 @@ async def _compare(unit: UnitOfWork, view: RecordView, ident: Any, draft: Draft)
 
 
 def _normal(text: str) -> str:
-    return text.replace("\r\n", "\n")
+    # Browsers write every line end as CRLF.
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _sentence(error: InvalidData) -> str:
+def _version(text: str) -> int | None:
+    return int(text) if _VERSION.fullmatch(text) else None
+
+
+def sentence(error: InvalidData) -> str:
+    """Return what is wrong as a sentence; the value itself stands in the form."""
     return f"{label_of(error.field)} must {error.rule}."
 
 
-def _is_about(error: ConstraintViolation, name: str) -> bool:
+def _is_about(error: ConstraintViolation | RejectedValue, name: str) -> bool:
     return error.column == name or name in (error.constraint or "")
 
 
-def _explained(error: ConstraintViolation) -> str:
+def _explained(error: ConstraintViolation | RejectedValue) -> str:
     if isinstance(error, AlreadyExists):
         return "There is another record with this value already."
     if isinstance(error, ReferenceViolation):
         return "This refers to a record that does not exist, or that is still in use."
     if isinstance(error, CheckFailed) and error.constraint:
-        rule = error.constraint.split("_", 2)[-1].replace("_", " ")
-        return f"The database refuses this value: {rule}."
-    return "The database refuses this value."
+        rule = error.constraint.removeprefix(f"ck_{error.table}_").replace("_", " ")
+        return f"The database refuses this value: it breaks the rule “{rule}”."
+    if isinstance(error, CheckFailed):
+        return "This must be filled in."
+    return "The database cannot store this value."

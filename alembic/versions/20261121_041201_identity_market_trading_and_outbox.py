@@ -2,7 +2,7 @@
 
 Revision: 324a0e585e16
 After: nothing
-Written: 2026-11-21 04:46:24.400894+00:00
+Written: 2026-11-21 04:55:35.770308+00:00
 """
 
 from collections.abc import Sequence

@@ -214,6 +214,8 @@ class EmbeddedPostgres:
         if account.switch:
             _open_parents(self.folder, account)
             account.own(self.folder, 0o700)
+        elif self.folder.stat().st_uid not in {0, account.uid}:
+            raise ConfigurationError(f"{self.folder} belongs to another user")
         marker = self.folder / _MARKER
         if not marker.exists():
             marker.write_text(_MARKER_TEXT)
@@ -379,6 +381,8 @@ class EmbeddedPostgres:
         done = _run("pg_ctl", "stop", "-D", str(self._data), *options, account=account)
         if done.returncode:
             raise ConfigurationError(_last_line(done.stdout))
+        with suppress(OSError):
+            self._socket().rmdir()
 
     def _socket(self) -> Path:
         if self._socket_folder is None:

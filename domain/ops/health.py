@@ -53,9 +53,11 @@ async def readiness(db: Connections[Any, Any]) -> Readiness:
 async def _revision(db: Connections[Any, Any]) -> str | None:
     async with db.read_engine.connect() as connection:
         exists = await connection.execute(
-            text("SELECT to_regclass('public.alembic_version') IS NOT NULL")
+            text("SELECT to_regclass('public.tradekeep_alembic_version') IS NOT NULL")
         )
         if not exists.scalar_one():
             return None
-        found = await connection.execute(text("SELECT version_num FROM public.alembic_version"))
+        found = await connection.execute(
+            text("SELECT version_num FROM public.tradekeep_alembic_version")
+        )
         return found.scalar_one_or_none()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -39,6 +39,15 @@ async def execute(url: str, *statements: str) -> None:
         async with engine.begin() as connection:
             for statement in statements:
                 await connection.exec_driver_sql(statement)
+    finally:
+        await engine.dispose()
+
+
+async def server_version(url: str) -> int:
+    engine = create_async_engine(url, poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            return int(await connection.scalar(text("SHOW server_version_num")) or 0)
     finally:
         await engine.dispose()
 

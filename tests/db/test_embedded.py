@@ -194,7 +194,9 @@ def test_a_long_path_gets_a_socket_elsewhere(folder: Path) -> None:
     long = folder / ("portfolio-" * 12)
     with EmbeddedPostgres(long) as server:
         assert not (long / "socket").exists()
+        elsewhere = server._socket()
         assert query(server.url(), "SELECT 1") == 1
+    assert not elsewhere.exists()
 
 
 def test_a_path_with_spaces_and_commas_works(folder: Path) -> None:
@@ -283,6 +285,10 @@ async def test_the_event_loop_runs_on_while_the_server_starts(folder: Path) -> N
 def test_an_ordinary_user_can_run_it(folder: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     os.chown(folder.parent, nobody.pw_uid, nobody.pw_gid)
+    foreign = folder.parent / "foreign"
+    foreign.mkdir()
+    foreign.chmod(0o777)
+    os.chown(foreign, nobody.pw_uid - 1, nobody.pw_gid)
     results = multiprocessing.get_context("fork").Queue()
 
     def as_nobody() -> None:
@@ -291,20 +297,24 @@ def test_an_ordinary_user_can_run_it(folder: Path) -> None:
         os.setuid(nobody.pw_uid)
         with EmbeddedPostgres(folder) as server:
             results.put((server.url(), psutil.Process(server_pid(folder)).uids().real))
-        try:
-            EmbeddedPostgres(Path("/tradekeep")).start()
-        except ConfigurationError as error:
-            results.put(str(error))
+        for wrong in (Path("/tradekeep"), foreign):
+            try:
+                EmbeddedPostgres(wrong).start()
+            except ConfigurationError as error:
+                results.put(str(error))
 
     child = multiprocessing.get_context("fork").Process(target=as_nobody)
     child.start()
     url, owner = results.get(timeout=60)
-    refused = results.get(timeout=10)
+    refused = [results.get(timeout=10), results.get(timeout=10)]
     child.join()
     assert url.endswith(f"host={folder}/socket")
     assert owner == nobody.pw_uid
     assert server_pid(folder) is None
-    assert refused == "the embedded PostgreSQL cannot use /tradekeep: Permission denied"
+    assert refused == [
+        "the embedded PostgreSQL cannot use /tradekeep: Permission denied",
+        f"{foreign} belongs to another user",
+    ]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has another user run the server")
