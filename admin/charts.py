@@ -6,7 +6,7 @@ Coordinates are floats on purpose: they are pixels, not money.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 from admin.rendering import number
@@ -15,6 +15,8 @@ WIDTH: Final = 1_000
 HEIGHT: Final = 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 4, 4, 12, 24
 _MOST_POINTS: Final = 500
+_MOST_LABELS: Final = 6
+_STEPS: Final = (Decimal(1), Decimal(2), Decimal("2.5"), Decimal(5), Decimal(10))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Line:
         area: SVG path of the area below it.
         zero: Height of the zero line, if it is inside.
         days: Labels below.
-        values: Labels at the right.
+        values: Labels at the left.
         last: The newest value.
     """
 
@@ -80,11 +82,13 @@ class Bars:
         bars: The bars.
         zero: Height of the zero line.
         labels: Labels below.
+        values: Labels at the left.
     """
 
     bars: Sequence[Bar]
     zero: float
     labels: Sequence[Tick]
+    values: Sequence[Tick]
 
 
 def line_chart(points: Sequence[tuple[datetime, Decimal]]) -> Line | None:
@@ -111,9 +115,8 @@ def line_chart(points: Sequence[tuple[datetime, Decimal]]) -> Line | None:
         Tick(_LEFT + (at.timestamp() - first) / span * (WIDTH - _LEFT - _RIGHT), f"{at:%b %Y}")
         for at, _ in quarters
     ]
-    values = [Tick(heights.y(value), number(value, "equity").text) for value in heights.marks()]
     zero = heights.y(Decimal(0)) if heights.low < 0 < heights.high else None
-    return Line(path, area, zero, days, values, number(points[-1][1], "equity").text)
+    return Line(path, area, zero, days, heights.ticks(), number(points[-1][1], "equity").text)
 
 
 def bar_chart(months: Sequence[tuple[date, Decimal]]) -> Bars | None:
@@ -136,13 +139,13 @@ def bar_chart(months: Sequence[tuple[date, Decimal]]) -> Bars | None:
                 title=f"{month:%B %Y}: {number(value, 'net').text}",
             )
         )
-    step = max(1, len(months) // 8)
+    step = -(-len(months) // _MOST_LABELS)
     labels = [
         Tick(_LEFT + index * slot + slot / 2, f"{month:%b %y}")
         for index, (month, _) in enumerate(months)
         if index % step == 0
     ]
-    return Bars(bars, zero, labels)
+    return Bars(bars, zero, labels, heights.ticks())
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,14 @@ class _Scale:
         share = float((value - self.low) / (self.high - self.low))
         return round(HEIGHT - _BOTTOM - share * (HEIGHT - _TOP - _BOTTOM), 1)
 
+    def ticks(self) -> list[Tick]:
+        return [Tick(self.y(value), number(value).text) for value in self.marks()]
+
     def marks(self) -> list[Decimal]:
-        third = (self.high - self.low) / 4
-        return [self.low + third * part for part in (1, 2, 3)]
+        """Return round values inside, about four."""
+        rough = (self.high - self.low) / 4
+        power = Decimal(10) ** rough.adjusted()
+        step = next(item * power for item in _STEPS if item * power >= rough)
+        first = (self.low / step).to_integral_value(ROUND_CEILING) * step
+        values = (first + step * count for count in range(6))
+        return [value for value in values if value <= self.high]

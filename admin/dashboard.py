@@ -49,6 +49,7 @@ class Overview:
         positions: Open positions, the largest first.
         trades: The newest trades.
         cash: Cash by currency.
+        kinds: Cash by kind and currency.
     """
 
     portfolio: Portfolio
@@ -77,6 +78,7 @@ class Dashboard:
         wanted = request.query_params.get("portfolio", "")
         async with self.site.db.snapshot(staff=staff_of(request).name) as unit:
             portfolios = await _portfolios(unit)
+            wanted = wanted or str(await _busiest(unit))
             chosen = next((item for item in portfolios if str(item.id) == wanted), None)
             chosen = chosen or next(iter(portfolios), None)
             context: dict[str, Any] = {
@@ -99,6 +101,13 @@ async def _portfolios(unit: Reader) -> Sequence[Portfolio]:
     statement = unit.portfolios.query(Portfolio.archived_at.is_(None))
     named = statement.options(joinedload(Portfolio.user)).order_by(Portfolio.id)
     return await unit.portfolios.all(named.limit(_MOST_PORTFOLIOS))
+
+
+async def _busiest(unit: Reader) -> UUID | None:
+    """Return the portfolio that traded last."""
+    newest = unit.trades.query().order_by(Trade.executed_at.desc(), Trade.id.desc())
+    trade = await unit.trades.first(newest)
+    return None if trade is None else trade.portfolio_id
 
 
 async def _imports(unit: Reader) -> Sequence[ImportBatch]:

@@ -3,9 +3,10 @@
 import csv
 import io
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import StreamingResponse
@@ -59,16 +60,22 @@ def _written(rows: Sequence[Sequence[str]]) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, Decimal):
-        return plain(value)
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, bytes):
-        return value.hex()
-    text = str(value)
+    for kind, write in _WRITERS.items():
+        if isinstance(value, kind):
+            return write(value)
+    return str(value)
+
+
+def _guarded(text: str) -> str:
     # A spreadsheet runs text that begins like a formula. Source: OWASP, CSV Injection.
-    if isinstance(value, str) and text.startswith(_FORMULA_STARTS):
-        return f"'{text}"
-    return text
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+_WRITERS: Final[dict[Any, Callable[[Any], str]]] = {
+    str: _guarded,
+    Decimal: plain,
+    datetime: datetime.isoformat,
+    date: date.isoformat,
+    dict | list: partial(json.dumps, ensure_ascii=False),
+    bytes: bytes.hex,
+}

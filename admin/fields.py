@@ -275,6 +275,7 @@ def field_for(column: Column[Any], *, target: str = "") -> Field:
     return LongTextField(**options) if is_long else TextField(**options)
 
 
+_LABELS: Final = {"external_id": "External ID", "event_id": "Event ID", "key_id": "Key ID"}
 _SPELLING: Final = {
     "pnl": "P&L",
     "fx": "FX",
@@ -303,5 +304,7 @@ def _choices(column: Column[Any]) -> tuple[tuple[str, str], ...]:
 
 def label_of(name: str) -> str:
     """Return ``executed_at`` as ``Executed at``; keys lose their suffix."""
+    if name in _LABELS:
+        return _LABELS[name]
     words = " ".join(_SPELLING.get(word, word) for word in name.removesuffix("_id").split("_"))
     return words[:1].upper() + words[1:]

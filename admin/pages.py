@@ -45,7 +45,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals.update(title=title, show=show, edition=_edition())
+        self._environment.globals.update(site_title=title, show=show, edition=_edition())
 
     def render(
         self,

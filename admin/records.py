@@ -42,6 +42,7 @@ class RecordView(ModelView):
         is_deletable: Whether a record may be deleted, after a confirmation.
         is_for_administrators: Whether only administrators may write here.
         about: One sentence that says what the table is for.
+        hint: A command that fills the table, shown while it is empty.
     """
 
     path: ClassVar[str] = ""
@@ -59,6 +60,7 @@ class RecordView(ModelView):
     is_deletable: ClassVar[bool] = False
     is_for_administrators: ClassVar[bool] = False
     about: ClassVar[str] = ""
+    hint: ClassVar[str] = ""
 
     can_export = True
     can_import = False

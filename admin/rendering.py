@@ -1,6 +1,7 @@
 """How values look: money like money, quantities like quantities, times in the reader's zone."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -12,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from domain.money import plain
 
 NOTHING: Final = "—"
+_MINUS: Final = "\N{MINUS SIGN}"
 _LONG_TEXT: Final = 80
 _ID_SHOWN: Final = 8
 _POSITIVE, _NEGATIVE = "positive", "negative"
@@ -54,7 +56,27 @@ MONEY: Final = SIGNED - {"signed_quantity"} | {
     "fees_opened",
     "fees_remaining",
 }
-"""Columns that are amounts: two decimals at least, the exact value on hover."""
+"""Columns that are amounts: two decimals, the exact value on hover."""
+
+PRICES: Final = frozenset(
+    {
+        "price",
+        "bid",
+        "ask",
+        "mark",
+        "open",
+        "high",
+        "low",
+        "close",
+        "vwap",
+        "strike",
+        "entry_price",
+        "exit_price",
+        "current_price",
+        "liquidation_price",
+    }
+)
+"""Columns that are prices: two decimals at least, eight at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,42 +96,36 @@ class Cell:
     link: str = ""
 
 
-def show(  # noqa: PLR0911 - one line a type
-    value: Any, name: str = "", zone: str = "UTC", *, whole: bool = False
-) -> Cell:
-    """Return how `value` of the column `name` looks to a reader in `zone`; `whole`: uncut."""
+def show(value: Any, name: str = "", zone: str = "UTC", *, whole: bool = False) -> Cell:
+    """Return how a value looks.
+
+    Args:
+        value: Any column's value.
+        name: The column: it decides between money, prices and quantities.
+        zone: The reader's time zone.
+        whole: Nothing is shortened.
+    """
     if value is None or value == "":
         return Cell(NOTHING, "none")
-    if isinstance(value, bool):
-        return Cell("yes" if value else "no", "word")
     if isinstance(value, Decimal):
         return number(value, name)
-    if isinstance(value, int):
-        return Cell(f"{value:,}", "number")
     if isinstance(value, datetime):
         return instant(value, zone)
-    if isinstance(value, date):
-        return Cell(value.isoformat(), "time")
-    if isinstance(value, StrEnum):
-        return Cell(value.replace("_", " "), f"word word-{value}")
-    if isinstance(value, UUID):
-        return Cell(str(value) if whole else str(value)[-_ID_SHOWN:], "code", title=str(value))
-    if isinstance(value, dict | list):
-        return structure(value)
-    if isinstance(value, bytes):
-        return Cell(value.hex() if whole else f"{value.hex()[:12]}…", "code")
-    return Cell(str(value)) if whole else _text(str(value))
+    for kind, look in _LOOKS.items():
+        if isinstance(value, kind):
+            return look(value, whole)
+    return _text(str(value), whole)
 
 
 def number(value: Decimal, name: str = "") -> Cell:
     """Return a number with grouped digits; money has two decimals at least."""
     exact = plain(value)
-    shown = _grouped(value, places=2) if name in MONEY else _grouped(value, places=None)
+    shown = _rounded(value) if name in MONEY else _grouped(value, 2 if name in PRICES else 0)
     kind = "number"
     if name in SIGNED and value:
         kind += f" {_POSITIVE if value > 0 else _NEGATIVE}"
         shown = shown if value < 0 else f"+{shown}"
-    return Cell(shown.replace("-", "−"), kind, title=exact if _differs(shown, exact) else "")
+    return Cell(shown.replace("-", _MINUS), kind, title=exact if _differs(shown, exact) else "")
 
 
 def instant(value: datetime, zone: str) -> Cell:
@@ -119,29 +135,50 @@ def instant(value: datetime, zone: str) -> Cell:
     return Cell(local.strftime("%Y-%m-%d %H:%M:%S"), "time", title=exact)
 
 
-def structure(value: dict[str, Any] | list[Any]) -> Cell:
-    """Return JSON, indented on a details page, one line in a list."""
+def _structure(value: dict[str, Any] | list[Any], _: bool) -> Cell:
     text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
     return Cell(text, "json") if value else Cell(NOTHING, "none")
 
 
-def _text(value: str) -> Cell:
-    if len(value) <= _LONG_TEXT:
+def _text(value: str, whole: bool) -> Cell:
+    if whole or len(value) <= _LONG_TEXT:
         return Cell(value)
     return Cell(f"{value[: _LONG_TEXT - 1]}…", title=value[:2_000])
 
 
-def _grouped(value: Decimal, places: int | None) -> str:
-    if places is None:
-        whole, _, decimals = plain(value).partition(".")
-        shown = decimals[:8].rstrip("0")
-        grouped = f"{int(whole):,}" if whole not in {"-0", ""} else whole
-        return f"{grouped}.{shown}" if shown else grouped
+def _key(value: UUID, whole: bool) -> Cell:
+    return Cell(str(value) if whole else str(value)[-_ID_SHOWN:], "code", title=str(value))
+
+
+def _bytes(value: bytes, whole: bool) -> Cell:
+    return Cell(value.hex() if whole else f"{value.hex()[:12]}…", "code")
+
+
+_LOOKS: Final[dict[type, Callable[[Any, bool], Cell]]] = {
+    bool: lambda value, _: Cell("yes" if value else "no", "word"),
+    int: lambda value, _: Cell(f"{value:,}", "number"),
+    date: lambda value, _: Cell(value.isoformat(), "time"),
+    StrEnum: lambda value, _: Cell(value.replace("_", " "), f"word word-{value}"),
+    UUID: _key,
+    dict: _structure,
+    list: _structure,
+    bytes: _bytes,
+}
+"""How each type looks; bool stands before int, which it is too."""
+
+
+def _rounded(value: Decimal) -> str:
     if 0 < abs(value) < 1:
         # Two decimals would show a satoshi as nothing.
-        small = f"{value:.8f}".rstrip("0")
-        return small + "0" * max(0, places - len(small.partition(".")[2]))
-    return f"{value:,.{places}f}"
+        return _grouped(value, 2)
+    return f"{value:,.2f}"
+
+
+def _grouped(value: Decimal, least: int) -> str:
+    """Return up to eight decimals, `least` of them even when they are zero."""
+    whole, _, decimals = f"{value:,.8f}".partition(".")
+    shown = decimals.rstrip("0").ljust(least, "0")
+    return f"{whole}.{shown}" if shown else whole
 
 
 def _differs(shown: str, exact: str) -> bool:

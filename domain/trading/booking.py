@@ -33,9 +33,11 @@ from domain.trading.projection import (
 )
 from domain.trading.streams import (
     CONVERSION_KINDS,
+    CONVERSION_LINK,
     ROLLED_KINDS,
     Stream,
     fill_of,
+    is_conversion,
     ledger_key,
     terms_of,
 )
@@ -45,7 +47,6 @@ _DEDUPE_KEY: Final = ("user_id", "portfolio_id", "source", "dedupe_key")
 _ECONOMICS: Final = (
     "instrument_id",
     "side",
-    "kind",
     "quantity",
     "price",
     "gross_amount",
@@ -193,7 +194,7 @@ class Desk:
         if trade.link_key is None:
             return False
         rolls = self.portfolio.assignment_policy is AssignmentPolicy.ROLL_INTO_UNDERLYING
-        return trade.kind in CONVERSION_KINDS or rolls
+        return is_conversion(trade) or rolls
 
     async def _continue(self, key: BookKey, trades: Sequence[Trade], outcome: Outcome) -> bool:
         """Apply new trades to the stored book; False when one of them is late."""
@@ -283,7 +284,11 @@ class Desk:
             here.portfolio_id == self.portfolio.id,
             here.link_key == there.link_key,
             here.status == TradeStatus.BOOKED,
-            or_(here.kind.in_(kinds), there.kind.in_(kinds)),
+            or_(
+                here.kind.in_(kinds),
+                there.kind.in_(kinds),
+                here.link_key.startswith(CONVERSION_LINK, autoescape=True),
+            ),
             or_(*(key.matches(here) for key in keys)),
         )
         return (

@@ -16,6 +16,8 @@ from domain.trading.models import Portfolio, Trade
 from domain.trading.terms import AssignmentPolicy, CashModel, TradeKind
 
 ROLLED_KINDS: Final = frozenset({TradeKind.ASSIGNMENT, TradeKind.EXERCISE})
+CONVERSION_LINK: Final = "conversion|"
+"""How the link keys of both legs of a conversion begin, whatever files they come in."""
 CONVERSION_KINDS: Final = frozenset({TradeKind.CONVERSION_OUT, TradeKind.CONVERSION_IN})
 RESCALING: Final = frozenset(
     {
@@ -127,8 +129,8 @@ class Stream:
             yield from splits_of(self.actions, key, self.trades)
 
     def _joint(self, trades: Sequence[Trade]) -> Iterator[tuple[Event, Sequence[Trade]]]:
-        leaving = [trade for trade in trades if trade.kind is TradeKind.CONVERSION_OUT]
-        arriving = [trade for trade in trades if trade.kind is TradeKind.CONVERSION_IN]
+        leaving = [trade for trade in trades if _leaves(trade)]
+        arriving = [trade for trade in trades if _arrives(trade)]
         for out, into in zip(leaving, arriving, strict=False):
             yield _conversion(out, into), (out, into)
         if not leaving:
@@ -151,6 +153,27 @@ class Stream:
 
     def _is_option(self, trade: Trade) -> bool:
         return self.instruments[trade.instrument_id].kind in _OPTIONS
+
+
+def is_conversion(trade: Trade) -> bool:
+    """Return whether the trade is, or may turn out to be, a leg of a conversion.
+
+    A leg whose opposite comes with another file was booked for what it looks like alone, with
+    the link key of both.
+    """
+    if trade.link_key is None:
+        return False
+    return trade.kind in CONVERSION_KINDS or trade.link_key.startswith(CONVERSION_LINK)
+
+
+def _leaves(trade: Trade) -> bool:
+    alone = is_conversion(trade) and trade.kind is TradeKind.CASH_SETTLEMENT
+    return alone or trade.kind is TradeKind.CONVERSION_OUT
+
+
+def _arrives(trade: Trade) -> bool:
+    alone = is_conversion(trade) and trade.kind in {TradeKind.FILL, TradeKind.TRANSFER_IN}
+    return alone or trade.kind is TradeKind.CONVERSION_IN
 
 
 def spin_off_link(action: CorporateAction, of: Trade | BookKey) -> str:

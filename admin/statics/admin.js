@@ -1,0 +1,167 @@
+// Everything here only makes pages more comfortable: without it every form still works.
+"use strict";
+
+const THEME = "tradekeep-theme";
+
+function storedTheme() {
+  try {
+    return localStorage.getItem(THEME);
+  } catch {
+    return null; // storage may be switched off
+  }
+}
+
+function showTheme(theme) {
+  if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+}
+
+// At once, before the page is painted: no flash of the other theme.
+showTheme(storedTheme());
+document.documentElement.dataset.scripted = "";
+
+function toggleTheme() {
+  const shown = document.documentElement.dataset.theme;
+  const isDark = shown ? shown === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  const next = isDark ? "light" : "dark";
+  showTheme(next);
+  try {
+    localStorage.setItem(THEME, next);
+  } catch {
+    // the choice lasts for this page
+  }
+}
+
+function toggleMenu(button) {
+  const isOpen = document.body.classList.toggle("menu-open");
+  button.setAttribute("aria-expanded", String(isOpen));
+}
+
+// ── reference fields ────────────────────────────────────────────────────────────────────────
+
+// The field keeps the record's key; people type its name into a second field in front of it.
+class Reference {
+  constructor(field) {
+    this.field = field;
+    this.wait = 0;
+    this.asked = 0;
+    this.active = -1;
+    this.options = [];
+    this.search = document.createElement("input");
+    this.list = document.createElement("ul");
+    this.#build();
+  }
+
+  #build() {
+    const { field, search, list } = this;
+    list.id = `${field.id}-options`;
+    list.className = "options";
+    list.setAttribute("role", "listbox");
+    list.hidden = true;
+    Object.assign(search, {
+      type: "text",
+      id: field.id,
+      autocomplete: "off",
+      spellcheck: false,
+      placeholder: "Type to search…",
+      value: field.dataset.label || field.value,
+    });
+    for (const name of ["aria-describedby", "aria-invalid"]) {
+      if (field.hasAttribute(name)) search.setAttribute(name, field.getAttribute(name));
+    }
+    search.setAttribute("role", "combobox");
+    search.setAttribute("aria-controls", list.id);
+    search.setAttribute("aria-expanded", "false");
+    field.removeAttribute("id");
+    field.type = "hidden";
+    const holder = document.createElement("div");
+    holder.className = "reference";
+    field.replaceWith(holder);
+    holder.append(field, search, list);
+    search.addEventListener("input", () => this.#typed());
+    search.addEventListener("focus", () => this.#ask());
+    search.addEventListener("keydown", (event) => this.#key(event));
+    search.addEventListener("blur", () => setTimeout(() => this.#close(), 150));
+  }
+
+  #typed() {
+    // What was chosen does not stand for another name; an unknown one is refused by the server.
+    this.field.value = this.search.value.trim();
+    clearTimeout(this.wait);
+    this.wait = setTimeout(() => this.#ask(), 180);
+  }
+
+  async #ask() {
+    const turn = ++this.asked;
+    const query = this.search.value === this.field.dataset.label ? "" : this.search.value;
+    const address = `${this.field.dataset.lookup}?q=${encodeURIComponent(query)}`;
+    const answer = await fetch(address, { headers: { accept: "application/json" } }).catch(() => null);
+    if (!answer?.ok || turn !== this.asked || document.activeElement !== this.search) return;
+    this.options = await answer.json();
+    this.active = -1;
+    this.list.replaceChildren(...this.options.map((option, index) => this.#item(option, index)));
+    this.list.hidden = this.options.length === 0;
+    this.search.setAttribute("aria-expanded", String(!this.list.hidden));
+  }
+
+  #item(option, index) {
+    const item = document.createElement("li");
+    item.id = `${this.list.id}-${index}`;
+    item.setAttribute("role", "option");
+    item.textContent = option.text;
+    item.addEventListener("mousedown", (event) => {
+      event.preventDefault();
+      this.#choose(index);
+    });
+    return item;
+  }
+
+  #key(event) {
+    if (event.key === "Escape") this.#close();
+    if (this.list.hidden) return;
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) {
+      event.preventDefault();
+      this.#mark((this.active + step + this.options.length) % this.options.length);
+    } else if (event.key === "Enter" && this.active >= 0) {
+      event.preventDefault();
+      this.#choose(this.active);
+    }
+  }
+
+  #mark(index) {
+    this.active = index;
+    [...this.list.children].forEach((item, at) => {
+      item.setAttribute("aria-selected", String(at === index));
+      if (at === index) item.scrollIntoView({ block: "nearest" });
+    });
+    this.search.setAttribute("aria-activedescendant", `${this.list.id}-${index}`);
+  }
+
+  #choose(index) {
+    const { id, text } = this.options[index];
+    this.field.value = id;
+    this.field.dataset.label = text;
+    this.search.value = text;
+    this.#close();
+  }
+
+  #close() {
+    this.list.hidden = true;
+    this.search.setAttribute("aria-expanded", "false");
+  }
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  document.querySelector("[data-theme-toggle]")?.addEventListener("click", toggleTheme);
+  const menu = document.querySelector("[data-menu]");
+  menu?.addEventListener("click", () => toggleMenu(menu));
+  for (const form of document.querySelectorAll("form[data-confirm]")) {
+    form.addEventListener("submit", (event) => {
+      if (!confirm(form.dataset.confirm)) event.preventDefault();
+    });
+  }
+  for (const select of document.querySelectorAll("select[data-submit]")) {
+    select.addEventListener("change", () => select.form.requestSubmit());
+  }
+  for (const field of document.querySelectorAll("input[data-lookup]")) new Reference(field);
+});
