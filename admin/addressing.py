@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Column
+from sqlalchemy import Column, TypeDecorator
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -72,7 +72,8 @@ def _read(column: Column[Any], text: str) -> Any:
         raise ValueError(text)
     if isinstance(column.type, ClosedText):
         return column.type.vocabulary(text)
-    value = _PARSERS.get(column.type.python_type, str)(text)
+    stored = column.type.impl_instance if isinstance(column.type, TypeDecorator) else column.type
+    value = _PARSERS.get(stored.python_type, str)(text)
     if isinstance(value, datetime) and value.tzinfo is None:
         raise ValueError(text)
     if isinstance(value, int) and abs(value) >= 2**63:

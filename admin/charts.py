@@ -134,7 +134,7 @@ def bar_chart(months: Sequence[tuple[date, Decimal]]) -> Bars | None:
                 x=_LEFT + index * slot + slot * 0.12,
                 y=min(y, zero),
                 width=slot * 0.76,
-                height=max(abs(y - zero), 1.0),
+                height=max(abs(y - zero), 1.0) if value else 0.0,
                 kind="positive" if value >= 0 else "negative",
                 title=f"{month:%B %Y}: {number(value, 'net').text}",
             )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -184,7 +184,16 @@ async def _months(unit: Reader, portfolio: Portfolio) -> tuple[str, list[tuple[d
     for currency, _, _, count in rows:
         counts[currency] = counts.get(currency, 0) + count
     chosen = max(counts, key=lambda name: counts[name], default=portfolio.base_currency)
-    return chosen, [(at.date(), net) for currency, at, net, _ in rows if currency == chosen]
+    return chosen, _filled({at.date(): net for currency, at, net, _ in rows if currency == chosen})
+
+
+def _filled(months: dict[date, Decimal]) -> list[tuple[date, Decimal]]:
+    """Return every month from the first to the last: one without closures earned nothing."""
+    filled, month = [], min(months, default=date.max)
+    while month <= max(months, default=date.min):
+        filled.append((month, months.get(month, Decimal(0))))
+        month = (month + timedelta(days=31)).replace(day=1)
+    return filled
 
 
 def _by_currency(rows: Sequence[Any]) -> list[tuple[str, Decimal]]:

@@ -206,7 +206,7 @@ class JsonField(Field):
     """JSON or an array, as JSON text."""
 
     __slots__ = ()
-    widget = "area"
+    widget = "code"
 
     def write(self, value: Any) -> str:
         """Return indented JSON."""

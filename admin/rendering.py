@@ -70,13 +70,14 @@ PRICES: Final = frozenset(
         "close",
         "vwap",
         "strike",
-        "entry_price",
-        "exit_price",
         "current_price",
         "liquidation_price",
     }
 )
 """Columns that are prices: two decimals at least, eight at most."""
+
+AVERAGES: Final = frozenset({"entry_price", "exit_price"})
+"""Prices that were divided: four decimals, the exact value on hover."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +114,19 @@ def show(value: Any, name: str = "", zone: str = "UTC", *, whole: bool = False) 
         return instant(value, zone)
     for kind, look in _LOOKS.items():
         if isinstance(value, kind):
-            return look(value, whole)
-    return _text(str(value), whole)
+            return look(value, whole=whole)
+    return _text(str(value), whole=whole)
 
 
 def number(value: Decimal, name: str = "") -> Cell:
     """Return a number with grouped digits; money has two decimals at least."""
     exact = plain(value)
-    shown = _rounded(value) if name in MONEY else _grouped(value, 2 if name in PRICES else 0)
+    if name in MONEY:
+        shown = _rounded(value)
+    elif name in AVERAGES:
+        shown = _grouped(value, 2, most=4)
+    else:
+        shown = _grouped(value, 2 if name in PRICES else 0)
     kind = "number"
     if name in SIGNED and value:
         kind += f" {_POSITIVE if value > 0 else _NEGATIVE}"
@@ -135,30 +141,30 @@ def instant(value: datetime, zone: str) -> Cell:
     return Cell(local.strftime("%Y-%m-%d %H:%M:%S"), "time", title=exact)
 
 
-def _structure(value: dict[str, Any] | list[Any], _: bool) -> Cell:
+def _structure(value: dict[str, Any] | list[Any], **_: bool) -> Cell:
     text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
     return Cell(text, "json") if value else Cell(NOTHING, "none")
 
 
-def _text(value: str, whole: bool) -> Cell:
+def _text(value: str, *, whole: bool) -> Cell:
     if whole or len(value) <= _LONG_TEXT:
         return Cell(value)
     return Cell(f"{value[: _LONG_TEXT - 1]}…", title=value[:2_000])
 
 
-def _key(value: UUID, whole: bool) -> Cell:
+def _key(value: UUID, *, whole: bool) -> Cell:
     return Cell(str(value) if whole else str(value)[-_ID_SHOWN:], "code", title=str(value))
 
 
-def _bytes(value: bytes, whole: bool) -> Cell:
+def _bytes(value: bytes, *, whole: bool) -> Cell:
     return Cell(value.hex() if whole else f"{value.hex()[:12]}…", "code")
 
 
-_LOOKS: Final[dict[type, Callable[[Any, bool], Cell]]] = {
-    bool: lambda value, _: Cell("yes" if value else "no", "word"),
-    int: lambda value, _: Cell(f"{value:,}", "number"),
-    date: lambda value, _: Cell(value.isoformat(), "time"),
-    StrEnum: lambda value, _: Cell(value.replace("_", " "), f"word word-{value}"),
+_LOOKS: Final[dict[type, Callable[..., Cell]]] = {
+    bool: lambda value, **_: Cell("yes" if value else "no", "word"),
+    int: lambda value, **_: Cell(f"{value:,}", "number"),
+    date: lambda value, **_: Cell(value.isoformat(), "time"),
+    StrEnum: lambda value, **_: Cell(value.replace("_", " "), f"word word-{value}"),
     UUID: _key,
     dict: _structure,
     list: _structure,
@@ -174,9 +180,9 @@ def _rounded(value: Decimal) -> str:
     return f"{value:,.2f}"
 
 
-def _grouped(value: Decimal, least: int) -> str:
-    """Return up to eight decimals, `least` of them even when they are zero."""
-    whole, _, decimals = f"{value:,.8f}".partition(".")
+def _grouped(value: Decimal, least: int, *, most: int = 8) -> str:
+    """Return up to `most` decimals, `least` of them even when they are zero."""
+    whole, _, decimals = f"{value:,.{most}f}".partition(".")
     shown = decimals.rstrip("0").ljust(least, "0")
     return f"{whole}.{shown}" if shown else whole
 

@@ -21,13 +21,13 @@ from domain.trading.models import CashMovement
 ROWS = 1_000_000
 
 
-class PeerMovements(SQLAlchemyAsyncRepository[CashMovement]):  # type: ignore[type-var]  # not their base class
+class PeerMovements(SQLAlchemyAsyncRepository[CashMovement]):
     """advanced-alchemy's repository over the same model."""
 
     model_type = CashMovement
 
 
-class PeerRates(SQLAlchemyAsyncRepository[FxRate]):  # type: ignore[type-var]  # not their base class
+class PeerRates(SQLAlchemyAsyncRepository[FxRate]):
     """advanced-alchemy's repository over exchange rates."""
 
     model_type = FxRate

@@ -73,7 +73,8 @@ def _lists(ground: Ground) -> list[Case]:
 
     async def peer() -> Any:
         async with ground.plain() as session:
-            statement = select(CashMovement).order_by(*newest).limit(100)
+            # Typed for SQLAlchemy 2.0, where a select is of a tuple.
+            statement: Any = select(CashMovement).order_by(*newest).limit(100)
             return await PeerMovements(session=session).get_many(mine, statement=statement)
 
     contestants = {

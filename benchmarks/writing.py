@@ -92,7 +92,7 @@ def _bulk(ground: Ground) -> Case:
 
 def _upsert(ground: Ground) -> Case:
     start = date(1990, 1, 1)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "base_currency": "EUR",
             "quote_currency": "USD",

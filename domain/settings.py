@@ -51,26 +51,26 @@ class Settings(BaseSettings):
 
     environment: Environment = Environment.DEVELOPMENT
     database_url: SecretStr | None = Field(
-        None, validation_alias=AliasChoices("TRADEKEEP_DATABASE_URL", "DATABASE_URL")
+        default=None, validation_alias=AliasChoices("TRADEKEEP_DATABASE_URL", "DATABASE_URL")
     )
     redis_url: SecretStr | None = Field(
-        None, validation_alias=AliasChoices("TRADEKEEP_REDIS_URL", "REDIS_URL")
+        default=None, validation_alias=AliasChoices("TRADEKEEP_REDIS_URL", "REDIS_URL")
     )
     data_dir: Path = Field(default_factory=default_data_dir)
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=1, le=65535)
+    port: int = Field(default=8000, ge=1, le=65535)
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "localhost", "[::1]")
     encryption_keys: SecretStr | None = None
     pgbouncer: bool = False
-    pool_size: int = Field(5, ge=1, le=500)
-    pool_overflow: int = Field(10, ge=0, le=500)
-    pool_timeout: float = Field(10, gt=0, le=600)
-    connect_timeout: float = Field(10, gt=0, le=600)
-    statement_timeout: float = Field(30, gt=0, le=86_400)
-    lock_timeout: float = Field(5, gt=0, le=3_600)
-    idle_timeout: float = Field(60, gt=0, le=86_400)
-    session_idle_minutes: int = Field(30, ge=1, le=1_440)
-    session_hours: int = Field(12, ge=1, le=720)
+    pool_size: int = Field(default=5, ge=1, le=500)
+    pool_overflow: int = Field(default=10, ge=0, le=500)
+    pool_timeout: float = Field(default=10, gt=0, le=600)
+    connect_timeout: float = Field(default=10, gt=0, le=600)
+    statement_timeout: float = Field(default=30, gt=0, le=86_400)
+    lock_timeout: float = Field(default=5, gt=0, le=3_600)
+    idle_timeout: float = Field(default=60, gt=0, le=86_400)
+    session_idle_minutes: int = Field(default=30, ge=1, le=1_440)
+    session_hours: int = Field(default=12, ge=1, le=720)
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ looks in fact is read by `domain.db.catalog`.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Final, Protocol
+from typing import Final, Protocol
 
 from sqlalchemy import Connection, MetaData
 from sqlalchemy.dialects.postgresql.base import PGDialect
@@ -56,7 +56,10 @@ class Schema:
     name: str
     generated: bool = False
 
-    rank: ClassVar[int] = -30
+    @property
+    def rank(self) -> int:
+        """Its place among the kinds."""
+        return -30
 
     @property
     def schema(self) -> str | None:
@@ -82,7 +85,10 @@ class Extension:
 
     name: str
 
-    rank: ClassVar[int] = -20
+    @property
+    def rank(self) -> int:
+        """Its place among the kinds."""
+        return -20
 
     @property
     def schema(self) -> str | None:
@@ -164,7 +170,10 @@ class View:
     security_invoker: bool = True
     comment: str | None = None
 
-    rank: ClassVar[int] = 20
+    @property
+    def rank(self) -> int:
+        """Its place among the kinds."""
+        return 20
 
     def create(self) -> tuple[str, ...]:
         """Return CREATE VIEW and its comment."""
@@ -199,7 +208,10 @@ class Trigger:
     definition: str
     constraint: bool = False
 
-    rank: ClassVar[int] = 30
+    @property
+    def rank(self) -> int:
+        """Its place among the kinds."""
+        return 30
 
     def create(self) -> tuple[str, ...]:
         """Return CREATE TRIGGER."""
@@ -225,7 +237,10 @@ class RowSecurity:
     schema: str
     table: str
 
-    rank: ClassVar[int] = 40
+    @property
+    def rank(self) -> int:
+        """Its place among the kinds."""
+        return 40
 
     def create(self) -> tuple[str, ...]:
         """Return ENABLE and FORCE."""
@@ -260,7 +275,10 @@ class Policy:
     using: str | None = None
     check: str | None = None
 
-    rank: ClassVar[int] = 50
+    @property
+    def rank(self) -> int:
+        """Its place among the kinds."""
+        return 50
 
     def create(self) -> tuple[str, ...]:
         """Return CREATE POLICY."""
@@ -290,7 +308,10 @@ class Grant:
     on: str
     role: str
 
-    rank: ClassVar[int] = 60
+    @property
+    def rank(self) -> int:
+        """Its place among the kinds."""
+        return 60
 
     @property
     def schema(self) -> str | None:
@@ -320,7 +341,10 @@ class Revoke:
     on: str
     role: str = "PUBLIC"
 
-    rank: ClassVar[int] = 55
+    @property
+    def rank(self) -> int:
+        """Its place among the kinds."""
+        return 55
 
     @property
     def schema(self) -> str | None:

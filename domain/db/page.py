@@ -100,11 +100,11 @@ def beyond(keys: Sequence[OrderKey], values: Sequence[Any], *, forward: bool) ->
 
 def _mixed(keys: Sequence[OrderKey], values: Sequence[Any], *, forward: bool) -> Any:
     first = keys[0]
-    bound = operators.ge if first.descending != forward else operators.le
+    bound: Any = operators.ge if first.descending != forward else operators.le
     branches = []
     for index, key in enumerate(keys):
         equal = [other.column == value for other, value in zip(keys[:index], values, strict=False)]
-        compare = operators.gt if key.descending != forward else operators.lt
+        compare: Any = operators.gt if key.descending != forward else operators.lt
         branches.append(and_(*equal, compare(key.column, values[index])))
     return and_(bound(first.column, values[0]), or_(*branches))
 

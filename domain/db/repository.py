@@ -7,7 +7,18 @@ the second line.
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ClassVar, Final, Generic, Literal, TypeVar, cast, get_args, get_origin
+from typing import (
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+)
 
 from sqlalchemy import (
     ColumnElement,
@@ -44,6 +55,7 @@ from domain.errors import InvalidData, MultipleFound, NotFound, Stale
 M = TypeVar("M", bound=Base)
 T = TypeVar("T")
 
+AnySelect: TypeAlias = Select[*tuple[Any, ...]]
 Wait = Literal["wait", "nowait", "skip"]
 OpenCursorSession = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
@@ -175,13 +187,13 @@ class Repository(Generic[M]):
         """Return every row of `statement` (default: of the scope) at once."""
         return (await self.session.scalars(self.query() if statement is None else statement)).all()
 
-    async def count(self, statement: Select[Any] | None = None) -> int:
+    async def count(self, statement: AnySelect | None = None) -> int:
         """Return how many rows `statement` has; reads them all, so ask only when it matters."""
         source = (self.query() if statement is None else statement).order_by(None)
         counted = select(func.count()).select_from(_ones(source).subquery())
         return (await self.session.execute(counted)).scalar_one()
 
-    async def exists(self, statement: Select[Any]) -> bool:
+    async def exists(self, statement: AnySelect) -> bool:
         """Return whether `statement` has a row."""
         probe = select(_ones(statement.order_by(None)).exists())
         return bool((await self.session.execute(probe)).scalar_one())
@@ -246,7 +258,7 @@ class Repository(Generic[M]):
                 yield partition
 
     async def rows(
-        self, statement: Select[Any], *, size: int = 5_000
+        self, statement: AnySelect, *, size: int = 5_000
     ) -> AsyncIterator[Sequence[Row[Any]]]:
         """Yield plain rows of `statement` in batches: half the cost of entities."""
         async with self._cursor_session() as session:
@@ -373,7 +385,7 @@ class Repository(Generic[M]):
         return [{"user_id": self._tenant, **row} for row in rows]
 
 
-def _ones(statement: Select[Any]) -> Select[int]:
+def _ones(statement: AnySelect) -> Select[int]:
     return statement.with_only_columns(literal(1), maintain_column_froms=True)
 
 

@@ -4,11 +4,10 @@ A type guards values that come through SQLAlchemy; the CHECK of the same name gu
 psql and every other door.
 """
 
-from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from sqlalchemy import Column, DateTime, Dialect, Numeric, Text
 from sqlalchemy.types import TypeDecorator
@@ -16,15 +15,6 @@ from sqlalchemy.types import TypeDecorator
 from domain.clock import as_utc
 from domain.errors import InvalidData
 from domain.money import checked
-
-
-class Checked(Protocol):
-    """A column type that contributes a CHECK constraint to each of its columns."""
-
-    check_suffix: str
-
-    def check_for(self, column: str) -> str:
-        """Return the SQL condition for the column named `column`."""
 
 
 class ExactNumeric(TypeDecorator[Decimal]):
@@ -99,9 +89,7 @@ class ClosedText(TypeDecorator[StrEnum]):
             raise InvalidData(self.vocabulary.__name__, str(value), f"be one of {words}")
         return str(value)
 
-    def result_processor(
-        self, dialect: Dialect, coltype: object
-    ) -> Callable[[str | None], StrEnum | None]:
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
         """Return the look-up itself: a function around it would cost a third of a stream."""
         del dialect, coltype
         return self._members.__getitem__

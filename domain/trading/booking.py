@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, exists, func, or_, select, text, tuple_
+from sqlalchemy import Executable, exists, func, or_, select, text, tuple_
 from sqlalchemy.orm import aliased
 
 from domain.db.bulk import insert_new, none_of
@@ -275,7 +275,7 @@ class Desk:
             for trade, parent in found
         ]
 
-    def _linked_keys(self, keys: set[BookKey]) -> Select[Any]:
+    def _linked_keys(self, keys: set[BookKey]) -> Executable:
         here, there = aliased(Trade), aliased(Trade)
         kinds = set(CONVERSION_KINDS)
         if self.portfolio.assignment_policy is AssignmentPolicy.ROLL_INTO_UNDERLYING:

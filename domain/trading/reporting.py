@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import Integer, Select, SQLColumnExpression, case, cast, extract, func, select
+from sqlalchemy import Executable, Integer, SQLColumnExpression, case, cast, extract, func, select
 from sqlalchemy.orm import joinedload
 
 from domain.db.unit import Unit
@@ -118,7 +118,7 @@ async def pnl(unit: Unit, portfolio: Portfolio, by: Sequence[str] = ("year", "ki
     return [dict(row) for row in found]
 
 
-def _pnl_statement(portfolio: Portfolio, groups: Sequence[str]) -> Select[Any]:
+def _pnl_statement(portfolio: Portfolio, groups: Sequence[str]) -> Executable:
     columns: list[Any] = [PNL_GROUPS[name].label(name) for name in groups]
     gross = func.coalesce(func.sum(LotClosure.gross_pnl), 0)
     net = func.coalesce(func.sum(LotClosure.net_pnl), 0)
