@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None, *, url: str | None = None) -> S
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with Database(url, settings=chosen) as db:
             app.state.db = db
-            Site(app, db, chosen)
+            app.state.site = Site(app, db, chosen)
             yield
 
     return Starlette(

@@ -81,7 +81,7 @@ def _grouped(lines: Sequence[Line]) -> list[tuple[str, Sequence[Line]]]:
     wide = [line for line in lines if line.cell.kind == _WIDE]
     kept = [line for line in lines if line.name in _BOOKKEEPING]
     rest = [line for line in lines if line not in wide and line not in kept]
-    groups = [("", rest), ("Structures", wide), ("Record", kept)]
+    groups = [("", rest), ("Documents", wide), ("Record", kept)]
     return [(heading, group) for heading, group in groups if group]
 
 

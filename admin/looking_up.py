@@ -25,7 +25,7 @@ async def look_up(unit: Unit, view: RecordView, term: str) -> list[dict[str, Any
     if wanted:
         statement = statement.where(view.search_condition(wanted))
     found = await view.rows(unit).all(statement.order_by(view.search[0]).limit(_MOST))
-    return [{"id": identifier(view, record), "text": view.title(record)} for record in found]
+    return [{"id": identifier(view, record), "text": view.option(record)} for record in found]
 
 
 async def labels_of(unit: Unit, fields: Sequence[Field], texts: dict[str, str]) -> dict[str, str]:

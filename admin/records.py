@@ -167,6 +167,10 @@ class RecordView(ModelView):
         """Return the heading of a record's page; its relations are loaded."""
         return self.title(record)
 
+    def option(self, record: Any) -> str:
+        """Return what a reference field offers; the relations of the list are loaded."""
+        return self.title(record)
+
     def title_of(self, related: Any) -> str:
         """Return the name of a record of any view."""
         view = REFERENCES.get(inspect(type(related)).local_table.fullname)

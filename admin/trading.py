@@ -45,6 +45,7 @@ class PortfolioView(RecordView, model=Portfolio):
         "broker",
     )
     is_deletable = True
+    hint = "tradekeep import tastytrade FILE --user NAME --portfolio NAME"
     related = (
         ("Trades", "trades", "portfolio_id"),
         ("Positions", "positions", "portfolio_id"),
@@ -53,6 +54,14 @@ class PortfolioView(RecordView, model=Portfolio):
         ("Equity", "equity", "portfolio_id"),
     )
 
+    def option(self, record: Any) -> str:
+        """Return the name with its owner: everybody has a portfolio named Main."""
+        return f"{record.name} · {record.user}"
+
+    def search_condition(self, text: str) -> ColumnElement[bool]:
+        """Return the condition for names in any case; portfolios are few."""
+        return Portfolio.name.istartswith(text.strip(), autoescape=True)
+
 
 class TradeView(RecordView, model=Trade):
     """Trades."""
@@ -60,6 +69,7 @@ class TradeView(RecordView, model=Trade):
     name, name_plural, path = "Trade", "Trades", "trades"
     category = _CATEGORY
     about = "Executions. A trade is never edited: correct or bust it on its page."
+    hint = "tradekeep import tastytrade FILE --user NAME --portfolio NAME"
     columns = (
         "executed_at",
         "instrument",
@@ -177,6 +187,7 @@ class ImportBatchView(RecordView, model=ImportBatch):
     name, name_plural, path = "Import", "Imports", "imports"
     category = _CATEGORY
     about = "Broker files that were imported, with every refused row."
+    hint = "tradekeep import tastytrade FILE --user NAME --portfolio NAME"
     columns = (
         "created_at",
         "source",

@@ -28,6 +28,7 @@ class Lined(Protocol):
     @property
     def line(self) -> int:
         """Physical line, from 1."""
+        ...
 
 
 _L = TypeVar("_L", bound=Lined)

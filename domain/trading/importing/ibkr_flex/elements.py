@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, Final
 from xml.sax.handler import ContentHandler
-from xml.sax.xmlreader import InputSource
+from xml.sax.xmlreader import InputSource, Locator
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.sax import make_parser
@@ -101,6 +101,11 @@ class _Handler(ContentHandler):
         super().__init__()
         self.statements: list[Statement] = []
         self._path: list[str] = []
+        self._place: Locator | None = None
+
+    def setDocumentLocator(self, locator: Locator) -> None:  # noqa: N802 - the SAX callback's name
+        """Remember what knows the line that is being read."""
+        self._place = locator
 
     def startElement(self, name: str, attrs: Any) -> None:  # noqa: N802 - the SAX callback's name
         if not self._path:
@@ -115,7 +120,11 @@ class _Handler(ContentHandler):
             self._collect(parent, name, attrs)
 
     def endElement(self, name: str) -> None:  # noqa: N802 - the SAX callback's name
+        del name
         self._path.pop()
+
+    def _line(self) -> int:
+        return (self._place.getLineNumber() if self._place else None) or 1
 
     def _collect(self, parent: str, name: str, attrs: Any) -> None:
         statement = self.statements[-1]
@@ -123,7 +132,7 @@ class _Handler(ContentHandler):
             statement.base_currency = attrs.get("currency", statement.base_currency)
         # The section OptionEAE holds rows of the same name: only those have attributes.
         if (parent, name) in _ROWS and attrs.getLength():
-            row = _row(self._locator.getLineNumber(), dict(attrs.items()))
+            row = _row(self._line(), dict(attrs.items()))
             statement.sections.setdefault(parent, []).append(row)
 
 

@@ -6,6 +6,7 @@ execution again under the *same* tradeID: only the transactionID tells the two a
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -35,6 +36,7 @@ from domain.trading.importing.tables import Row
 from domain.trading.terms import PositionEffect, Side, TradeKind
 
 _ZERO: Final = Decimal(0)
+_LONGEST_NUMBER: Final = 30
 _BOOKED: Final = "BookTrade"
 _CANCELLATIONS: Final = frozenset({"TradeCancel", "FracShareCancel"})
 _EFFECTS: Final = {"O": PositionEffect.OPEN, "C": PositionEffect.CLOSE}
@@ -188,7 +190,7 @@ def _link_key(row: Row, spec: InstrumentSpec, kind: TradeKind) -> str | None:
     return delivery_key(_executed_at(row), spec.symbol, row.number("tradePrice"), side)
 
 
-def _executed_at(row: Row):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _executed_at(row: Row) -> datetime:
     if not row.text("dateTime") and row.text("tradeTime"):
         text = f"{row.required('tradeDate')};{row.text('tradeTime')}"
         return parse_instant(text, "tradeDate")
@@ -246,4 +248,4 @@ def _latest_before(row: Row, trade_id: str, executions: tuple[Row, ...]) -> str 
 
 def _booking_number(row: Row) -> int:
     text = row.text("transactionID")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 30 else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _LONGEST_NUMBER else 0

@@ -1,0 +1,178 @@
+"""One record of every kind, with the values that careless forms destroy."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import text
+
+from domain import Database
+from domain.identity.models import ApiKey, OAuthToken, UserPreferences, UserSession
+from domain.market.models import (
+    Bar,
+    CorporateAction,
+    FxRate,
+    InstrumentAlias,
+    LatestPrice,
+)
+from domain.market.terms import CorporateActionKind, Timeframe
+from domain.schema import metadata
+from domain.trading.models import EquitySnapshot, ImportBatch
+from domain.trading.terms import Side
+from tests.factories.trading import Account, open_account
+
+MOMENT = datetime(2024, 3, 15, 14, 30, 15, 123456, tzinfo=UTC)
+CANARIES = {
+    "password_hash": "CANARY-of-a-password-hash",
+    "key_hash": b"CANARY-of-a-key-hash-32-bytes-xx",
+    "token_hash": b"CANARY-of-a-token-hash-32-bytes-",
+    "access_token_enc": b"CANARY-of-an-access-token",
+    "refresh_token_enc": b"CANARY-of-a-refresh-token",
+}
+
+
+async def make_everything(db: Database) -> Account:
+    """Fill every table; return the account that trades."""
+    account = await open_account(db, "ada", symbol="AAPL", name="Main", description="first\nsecond\n")
+    await _make_access(db, account)
+    await _make_market(db, account)
+    await account.trade(
+        Side.BUY,
+        "10.000000000000000001",
+        "190.25",
+        executed_at=MOMENT,
+        commission=Decimal("1.05"),
+        description='=HYPERLINK("https://evil.example")',
+        external_id="ib-1",
+    )
+    await account.trade(Side.SELL, "4", "195.5", executed_at=MOMENT + timedelta(hours=1))
+    await _make_rest(db, account)
+    return account
+
+
+async def _make_access(db: Database, account: Account) -> None:
+    async with db.transaction(system="test") as unit:
+        user = await unit.users.named(account.user.username)
+        user.email, user.name = "ada@example.com", "Ada <b>Lovelace</b>"
+        user.password_hash = CANARIES["password_hash"]
+        owner: dict[str, Any] = {"user_id": user.id}
+        unit.user_sessions.add(
+            UserSession(
+                token_hash=CANARIES["token_hash"],
+                issued_at=MOMENT,
+                last_seen_at=MOMENT,
+                expires_at=MOMENT + timedelta(hours=1),
+                **owner,
+            )
+        )
+        unit.api_keys.add(
+            ApiKey(
+                name="bot",
+                prefix="tk_abc",
+                key_hash=CANARIES["key_hash"],
+                permissions=["trades:read", "ä"],
+                expires_at=MOMENT,
+                **owner,
+            )
+        )
+        unit.oauth_tokens.add(
+            OAuthToken(
+                provider="tastytrade",
+                access_token_enc=CANARIES["access_token_enc"],
+                refresh_token_enc=CANARIES["refresh_token_enc"],
+                key_id="k1",
+                expires_at=MOMENT,
+                **owner,
+            )
+        )
+        unit.preferences.add(
+            UserPreferences(
+                settings={"z": 1, "a": [1.5, None, {"deep": "\u2028"}]},
+                notification_channels=["email", "push"],
+                morning_alert=False,
+                **owner,
+            )
+        )
+
+
+async def _make_market(db: Database, account: Account) -> None:
+    async with db.transaction(system="test") as unit:
+        instrument = await unit.instruments.get(account.instrument.id)
+        instrument.tick_size = Decimal("0.000000000000000001")
+        instrument.details = {"sector": "Technology", "empty": []}
+        instrument.listed_on = date(1980, 12, 12)
+        instrument.name = "Apple  Inc. "
+        of: dict[str, Any] = {"instrument_id": instrument.id}
+        unit.instrument_aliases.add(
+            InstrumentAlias(source="lean", symbol="aapl", valid_from=MOMENT, **of)
+        )
+        prices = {"open": 190, "high": 196, "low": 189, "close": 195, "volume": 1000}
+        unit.bars.add(
+            Bar(
+                timeframe=Timeframe.D1,
+                time=MOMENT,
+                source="lean",
+                **{name: Decimal(value) for name, value in prices.items()},
+                **of,
+            )
+        )
+        unit.latest_prices.add(LatestPrice(price=Decimal(195), time=MOMENT, source="lean", **of))
+        unit.fx_rates.add(
+            FxRate(
+                base_currency="EUR",
+                quote_currency="USD",
+                on=date(2024, 3, 15),
+                source="ecb",
+                rate=Decimal("1.0887"),
+            )
+        )
+        unit.corporate_actions.add(
+            CorporateAction(
+                kind=CorporateActionKind.CASH_DIVIDEND,
+                ex_on=date(2024, 5, 10),
+                effective_at=datetime(2024, 5, 10, tzinfo=UTC),
+                source="lean",
+                cash_amount=Decimal("0.25"),
+                currency="USD",
+                **of,
+            )
+        )
+
+
+async def _make_rest(db: Database, account: Account) -> None:
+    of: dict[str, Any] = {"user_id": account.user.id, "portfolio_id": account.portfolio.id}
+    async with db.transaction(system="test") as unit:
+        unit.import_batches.add(
+            ImportBatch(
+                source="tastytrade",
+                filename="history.csv",
+                sha256=b"f" * 32,
+                rows_total=2,
+                rows_new=1,
+                rows_duplicate=0,
+                rows_rejected=1,
+                report={"rejected": [{"line": 3, "value": "<script>alert(1)</script>"}]},
+                **of,
+            )
+        )
+        amounts = {"equity": "1000.5", "cash": "400", "position_value": "600.5"}
+        results = {"realized_pnl": "20.5", "unrealized_pnl": "-20", "net_contributions": "1000"}
+        for day in range(3):
+            unit.equity_snapshots.add(
+                EquitySnapshot(
+                    time=MOMENT + timedelta(days=day),
+                    currency="USD",
+                    **{name: Decimal(value) for name, value in (amounts | results).items()},
+                    **of,
+                )
+            )
+
+
+async def content(db: Database) -> dict[str, list[str]]:
+    """Return every row of every table as PostgreSQL writes it: digits, NULLs, microseconds."""
+    found = {}
+    async with db.read(system="test") as unit:
+        for name in metadata.tables:
+            rows = await unit.session.execute(text(f"SELECT t::text FROM {name} t ORDER BY 1"))
+            found[name] = list(rows.scalars())
+    return found
