@@ -74,8 +74,10 @@ def _read(column: Column[Any], text: str) -> Any:
         return column.type.vocabulary(text)
     stored = column.type.impl_instance if isinstance(column.type, TypeDecorator) else column.type
     value = _PARSERS.get(stored.python_type, str)(text)
-    if isinstance(value, datetime) and value.tzinfo is None:
-        raise ValueError(text)
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError(text)
+        return value.astimezone(UTC)
     if isinstance(value, int) and abs(value) >= 2**63:
         raise ValueError(text)
     return value

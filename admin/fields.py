@@ -146,12 +146,12 @@ class InstantField(Field):
     def read(self, text: str) -> datetime:
         """Return the instant; a text without offset is refused."""
         try:
-            value = datetime.fromisoformat(text.strip())
-        except ValueError:
-            raise InvalidData(
-                self.name, text, "be a time such as 2026-01-31 15:30:00+00:00"
-            ) from None
-        return as_utc(value, self.name)
+            return as_utc(datetime.fromisoformat(text.strip()), self.name)
+        except InvalidData:
+            raise
+        except (ValueError, OverflowError):
+            rule = "be a time such as 2026-01-31 15:30:00+00:00"
+            raise InvalidData(self.name, text, rule) from None
 
 
 class DayField(Field):

@@ -123,6 +123,8 @@ class SignIn:
     async def _open(self, request: Request, username: str, password: str) -> str | None:
         ip = request.client.host if request.client else None
         visitor = Visitor(ip=ip, user_agent=request.headers.get("user-agent"))
+        # PostgreSQL knows no NUL: such a name must look as unknown as any other.
+        username = username.replace("\x00", "\N{REPLACEMENT CHARACTER}")
         async with self.db.transaction(system="login") as unit:
             user = await check_password(unit, username, password)
             if user is None or user.role not in READERS:

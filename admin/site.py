@@ -42,6 +42,7 @@ from domain.errors import (
     NotFound,
     QueryTimeout,
     ReferenceViolation,
+    RejectedValue,
     TradekeepError,
 )
 from domain.identity.models import Role, User
@@ -80,12 +81,14 @@ class Site(Admin):
             REFERENCES[registered.table.fullname] = registered
         self.admin.user_middleware.append(Middleware(Gate, sign_in=self.sign_in))
         self.admin.router.routes = self._routes()
+        self.admin.router.redirect_slashes = False
         self.admin.exception_handlers = {
             HTTPException: self._refused,
             NotFound: self._missing,
             InvalidData: self._invalid,
             QueryTimeout: self._slow,
             AccessDenied: self._denied,
+            RejectedValue: self._unstorable,
             Conflict: self._busy,
             LockTimeout: self._busy,
             TradekeepError: self._failed,
@@ -312,6 +315,9 @@ class Site(Admin):
 
     async def _denied(self, request: Request, _: Exception) -> Response:
         return self._error(request, 403, "The database does not allow this.")
+
+    async def _unstorable(self, request: Request, _: Exception) -> Response:
+        return self._error(request, 400, "The database cannot store this value.")
 
     async def _busy(self, request: Request, _: Exception) -> Response:
         return self._error(request, 409, "Somebody else is changing this just now. Try again.")

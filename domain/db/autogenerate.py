@@ -323,7 +323,7 @@ def render_item(kind: str, item: object, context: AutogenContext) -> str | bool:
         return False
     if isinstance(item, TypeDecorator):
         # The function that Alembic itself uses for types within types; there is no public one.
-        return render._repr_type(item.impl_instance, context)  # noqa: SLF001
+        return render._repr_type(item.impl_instance, context)  # noqa: SLF001 - Alembic has no public way
     if isinstance(item, Enum) and item.native_enum:
         context.imports.add("from sqlalchemy.dialects import postgresql")
         labels = ", ".join(map(repr, item.enums))

@@ -42,7 +42,7 @@ async def connect(*args: Any, **kwargs: Any) -> ScopedConnection:
         Unavailable: Nobody listens, the network broke, or the server did not answer in time.
     """
     try:
-        return await asyncpg.connect(*args, connection_class=ScopedConnection, **kwargs)  # type: ignore[no-any-return]
+        return await asyncpg.connect(*args, connection_class=ScopedConnection, **kwargs)  # type: ignore[no-any-return]  # asyncpg ships no types
     except OSError as error:  # includes TimeoutError
         raise Unavailable("the database server cannot be reached") from error
     except asyncpg.CannotConnectNowError as error:

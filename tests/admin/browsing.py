@@ -18,7 +18,9 @@ class Form:
     def submitted(self, **changes: str) -> dict[str, str]:
         """Return the form's data with line ends as browsers send them."""
         data = {**self.values, **changes}
-        return {name: text.replace("\r\n", "\n").replace("\n", "\r\n") for name, text in data.items()}
+        return {
+            name: text.replace("\r\n", "\n").replace("\n", "\r\n") for name, text in data.items()
+        }
 
 
 class Page(HTMLParser):
@@ -46,7 +48,9 @@ class Page(HTMLParser):
         (found,) = [
             form
             for form in self.forms
-            if form.method == method and form.action.endswith(ending) and "logout" not in form.action
+            if form.method == method
+            and form.action.endswith(ending)
+            and "logout" not in form.action
         ]
         return found
 
@@ -56,7 +60,9 @@ class Page(HTMLParser):
         self.addresses += [
             given[name] for name in ("href", "src", "action", "data-lookup") if name in given
         ]
-        self.inline += [f"{tag} {name}" for name in given if name == "style" or name.startswith("on")]
+        self.inline += [
+            f"{tag} {name}" for name in given if name == "style" or name.startswith("on")
+        ]
         if tag == "style" or (tag == "script" and "src" not in given):
             self.inline.append(tag)
         if tag == "form":

@@ -33,7 +33,9 @@ CANARIES = {
 
 async def make_everything(db: Database) -> Account:
     """Fill every table; return the account that trades."""
-    account = await open_account(db, "ada", symbol="AAPL", name="Main", description="first\nsecond\n")
+    account = await open_account(
+        db, "ada", symbol="AAPL", name="Main", description="first\nsecond\n"
+    )
     await _make_access(db, account)
     await _make_market(db, account)
     await account.trade(

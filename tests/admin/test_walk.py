@@ -63,9 +63,7 @@ async def test_no_page_has_inline_code_or_leads_elsewhere(
     pages["/nothing"] = await visit(boss, "/nothing/list", status=404)
     for path, page in pages.items():
         assert page.inline == [], path
-        outside = [
-            item for item in page.addresses if item and not re.match(r"(/(?!/)|[?#])", item)
-        ]
+        outside = [item for item in page.addresses if item and not re.match(r"(/(?!/)|[?#])", item)]
         assert outside == [], path
         assert "<script>alert" not in page.html and "<b>Lovelace" not in page.html, path
 
@@ -80,7 +78,9 @@ async def test_no_secret_is_on_any_page_or_in_any_export(
         assert export.status_code == 200
         shown[f"export of {view.identity}"] = export.text
     values = [value.encode() if isinstance(value, str) else value for value in CANARIES.values()]
-    forms = [form for value in values for form in (value, value.hex().encode(), base64.b64encode(value))]
+    forms = [
+        form for value in values for form in (value, value.hex().encode(), base64.b64encode(value))
+    ]
     for path, html in shown.items():
         leaked = [form for form in forms if form in html.encode() or b"CANARY" in html.encode()]
         assert leaked == [], path
@@ -99,7 +99,9 @@ async def test_a_reader_sees_every_page_without_a_way_to_write(
         for page in pages:
             posting = {form.action for form in page.forms if form.method == "post"}
             assert posting == {"/admin/logout"}
-            written = [a for a in page.addresses if re.search(r"/(edit|create|delete|new|correct)\b", a)]
+            written = [
+                a for a in page.addresses if re.search(r"/(edit|create|delete|new|correct)\b", a)
+            ]
             assert written == []
 
 
