@@ -289,7 +289,7 @@ class Site(Admin):
         back = f"{root_of(request)}/{view.identity}/" + (f"details/{own}" if own else "list")
         title = f"{'Edit' if own else 'New'} {view.name.lower()}"
         context = {"view": view, "draft": draft, "title": title, "back": back}
-        status = 409 if draft.theirs else 422 if draft.errors else 200
+        status = 409 if draft.is_stale else 422 if draft.errors else 200
         return self.pages.render(request, "form.html", context, status=status)
 
     # ── errors ───────────────────────────────────────────────────────────────────────────────

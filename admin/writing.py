@@ -42,6 +42,7 @@ class Draft:
         errors: What is wrong, by field; ``""`` is the form itself.
         theirs: Texts that somebody else has stored meanwhile, by field.
         labels: What the records are called that reference fields hold, by field.
+        is_stale: Whether the record changed since the form was made.
     """
 
     fields: Sequence[Field]
@@ -51,6 +52,7 @@ class Draft:
     errors: dict[str, str] = field(default_factory=dict)
     theirs: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
+    is_stale: bool = False
 
     @classmethod
     def of(cls, fields: Sequence[Field], record: Any) -> "Draft":
@@ -168,6 +170,7 @@ async def _compare(unit: UnitOfWork, view: RecordView, ident: Any, draft: Draft)
     # What this form did not change follows the other one: saving again must not undo it.
     mine = draft.changed()
     draft.texts = {name: mine.get(name, text) for name, text in stored.texts.items()}
+    draft.is_stale = True
     draft.errors[""] = (
         "Somebody changed this record while you were editing. Nothing of yours was written. "
         "Compare, then save again to overwrite the fields that you changed."

@@ -11,8 +11,10 @@ import typer
 
 from domain.cli.output import err
 from domain.database import Database, Reader, Worker
-from domain.errors import TradekeepError
+from domain.db import migrations
+from domain.errors import ConfigurationError, TradekeepError
 from domain.identity.models import User
+from domain.ops.health import readiness
 from domain.trading.models import Portfolio
 
 P = ParamSpec("P")
@@ -32,6 +34,26 @@ def command(function: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, Non
             raise typer.Exit(FAILED) from None
 
     return run
+
+
+@asynccontextmanager
+async def prepared_database() -> AsyncIterator[Database]:
+    """Open the configured database with all its tables.
+
+    The embedded one is brought up to date; a server of one's own is never migrated unasked.
+
+    Raises:
+        ConfigurationError: The server's database is not prepared.
+    """
+    async with Database() as db:
+        state = await readiness(db)
+        if state.migrations == "pending":
+            if not db.is_embedded:
+                raise ConfigurationError(
+                    "the database lacks tables or is of another version: run tradekeep db upgrade"
+                )
+            await migrations.upgrade(db.engine.url.render_as_string(hide_password=False))
+        yield db
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +84,7 @@ async def desk(user: str, portfolio: str = "") -> AsyncIterator[Desk]:
     Raises:
         NotFound: No such user.
     """
-    async with Database() as db:
+    async with prepared_database() as db:
         async with db.read(system="command line") as unit:
             found = await unit.users.named(user)
         yield Desk(db, found, portfolio)

@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from domain.cli.output import out
-from domain.cli.running import command
-from domain.database import Database
+from domain.cli.running import command, prepared_database
 from domain.errors import ConfigurationError
 from domain.identity.enrolling import create_user
 from domain.identity.models import Role
@@ -41,7 +40,7 @@ async def create_command(
 ) -> None:
     """Make a user; asks for the password or takes TRADEKEEP_PASSWORD."""
     password = ask_password()
-    async with Database() as db, db.transaction(system="user create") as unit:
+    async with prepared_database() as db, db.transaction(system="user create") as unit:
         user = await create_user(unit, name, password=password, role=role)
     out.print(f"user {user.username} created with role {user.role}", markup=False)
 
@@ -51,7 +50,7 @@ async def create_command(
 async def passwd_command(name: Annotated[str, typer.Argument(help="Login name.")]) -> None:
     """Give a user a new password and end every login made with the old one."""
     password = ask_password()
-    async with Database() as db, db.transaction(system="user passwd") as unit:
+    async with prepared_database() as db, db.transaction(system="user passwd") as unit:
         user = await unit.users.named(name)
         await set_password(unit, user, password)
     out.print(f"password of {user.username} changed", markup=False)

@@ -6,8 +6,8 @@ import typer
 
 from domain.cli.output import Format, err, print_json, print_rows
 from domain.cli.reports import FormatOption
-from domain.cli.running import FAILED, command
-from domain.database import Database, Reader
+from domain.cli.running import FAILED, command, prepared_database
+from domain.database import Reader
 from domain.trading.models import Portfolio
 from domain.trading.verifying import Verified, verify
 
@@ -22,7 +22,7 @@ async def verify_command(
 ) -> None:
     """Replay every trade and compare with what is stored; exits with 1 on any break."""
     verdicts: list[Verified] = []
-    async with Database() as db, db.snapshot(system="verify") as unit:
+    async with prepared_database() as db, db.snapshot(system="verify") as unit:
         for found in await _chosen(unit, user, portfolio):
             with err.status(f"verifying {found.name}"):
                 verdicts.extend([verdict async for verdict in verify(unit, [found])])

@@ -82,6 +82,11 @@ class Connections(Generic[R, U]):
         return parse_url(self._url_text)
 
     @property
+    def is_embedded(self) -> bool:
+        """Whether the database is on the server that comes along."""
+        return self._embedded is not None
+
+    @property
     def engine(self) -> AsyncEngine:
         """The engine for transactions, for tools that need it (migrations, the admin)."""
         return _opened(self._write)
