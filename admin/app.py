@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from admin.shielding import SameOriginWrites, SecureHeaders, SmallBodies
+from admin.shielding import HEADERS, SameOriginWrites, SecureHeaders, SmallBodies
 from admin.site import Site
 from domain.database import Database
 from domain.ops.health import readiness
@@ -51,12 +51,19 @@ def create_app(settings: Settings | None = None, *, url: str | None = None) -> S
             Middleware(SmallBodies),
             Middleware(GZipMiddleware, minimum_size=1_000),
         ],
+        exception_handlers={Exception: _failed},
         lifespan=lifespan,
     )
 
 
 async def _home(_: Request) -> Response:
     return RedirectResponse("/admin/")
+
+
+async def _failed(_: Request, __: Exception) -> Response:
+    # Starlette answers outside of the middleware, so the headers are given here.
+    headers = HEADERS | {"cache-control": "no-store"}
+    return PlainTextResponse("Something went wrong. It was logged.", 500, headers=headers)
 
 
 async def _alive(_: Request) -> Response:

@@ -44,6 +44,7 @@ from domain.errors import (
     ReferenceViolation,
     RejectedValue,
     TradekeepError,
+    Unavailable,
 )
 from domain.identity.models import Role, User
 from domain.settings import Settings
@@ -327,6 +328,8 @@ class Site(Admin):
 
     async def _failed(self, request: Request, error: Exception) -> Response:
         _LOG.error("request failed: %s %s", request.method, request.url.path, exc_info=error)
+        if isinstance(error, Unavailable):
+            return self._error(request, 503, "The database cannot be reached. Try again shortly.")
         return self._error(request, 500, "Something went wrong. It was logged.")
 
 

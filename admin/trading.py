@@ -92,7 +92,7 @@ class TradeView(RecordView, model=Trade):
     def heading(self, record: Any) -> str:
         """Return ``Buy 10 AAPL @ 190.25``."""
         side = str(record.side or "close").capitalize()
-        quantity, price = show(record.quantity).text, show(record.price).text
+        quantity, price = show(record.quantity).text, show(record.price, "price").text
         return f"{side} {quantity} {record.instrument} @ {price}"
 
     def search_condition(self, text: str) -> ColumnElement[bool]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
@@ -13,13 +14,16 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
+from admin.app import create_app
 from admin.shielding import is_local_path
 from admin.throttling import Throttle
 from domain import Database
 from domain.clock import now
+from domain.errors import Unavailable
 from domain.identity import signing_in
 from domain.identity.enrolling import create_user
 from domain.identity.models import Role
+from domain.settings import Settings
 from tests.admin.browsing import Page, key_of, send, visit
 from tests.admin.conftest import Enter, browser, token_of, user_named
 from tests.admin.records import content, make_everything
@@ -407,6 +411,34 @@ async def test_an_unexpected_error_is_not_explained_to_the_visitor(
     assert secret not in answer.text and "Traceback" not in answer.text
     assert "request failed: GET /admin/trades/list" in caplog.text
     assert not [name for name in HEADERS if name not in answer.headers]
+
+
+async def test_a_database_that_is_away_is_a_503_without_an_address(
+    app: Starlette, boss: AsyncClient
+) -> None:
+    secret = "the server 10.1.2.3 cannot be reached"
+    with patch.object(app.state.site.sign_in, "resume", side_effect=Unavailable(secret)):
+        answer = await boss.get("/admin/trades/list")
+    assert answer.status_code == 503
+    assert "The database cannot be reached" in answer.text and secret not in answer.text
+    with patch("admin.app.readiness", side_effect=RuntimeError(secret)):
+        broken = await boss.get("/readyz")
+    assert (broken.status_code, secret in broken.text) == (500, False)
+    for name in HEADERS:
+        assert name in answer.headers and name in broken.headers
+
+
+async def test_health_says_when_the_database_is_away(tmp_path: Path) -> None:
+    url = f"postgresql+asyncpg://postgres@/none?host={tmp_path}"
+    app = create_app(Settings(connect_timeout=1), url=url)
+    async with app.router.lifespan_context(app), browser(app) as client:
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.json()["database"]) == (503, "unavailable")
+        assert str(tmp_path) not in answer.text
+        assert (await client.get("/livez")).status_code == 200
+        client.cookies["tradekeep"] = "any"
+        away = await client.get("/admin/")
+        assert (away.status_code, str(tmp_path) in away.text) == (503, False)
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,9 @@ async def test_a_correction_changes_the_position_as_the_ledger_says(
     assert await content(db) == before
 
 
-async def test_a_correction_that_changes_nothing_books_nothing(db: Database, boss: AsyncClient) -> None:
+async def test_a_correction_that_changes_nothing_books_nothing(
+    db: Database, boss: AsyncClient
+) -> None:
     account = await open_account(db)
     booked = await account.trade(Side.BUY, "10", "100")
     path = f"/trades/{booked.trade.id}/correct"
@@ -115,7 +117,9 @@ async def test_a_correction_that_changes_nothing_books_nothing(db: Database, bos
     assert await content(db) == before
 
 
-async def test_a_bust_needs_a_reason_and_takes_the_position_back(db: Database, boss: AsyncClient) -> None:
+async def test_a_bust_needs_a_reason_and_takes_the_position_back(
+    db: Database, boss: AsyncClient
+) -> None:
     account = await open_account(db)
     booked = await account.trade(Side.BUY, "10", "100")
     path = f"/trades/{booked.trade.id}/bust"
@@ -156,7 +160,7 @@ async def test_the_dashboard_shows_the_chosen_portfolio(db: Database, boss: Asyn
     second = await open_account(db, "grace", name="Empty")
     page = await visit(boss, "/")
     assert "1,000.50" in page.text and "AAPL" in page.text and "+20.50" in page.text
-    assert page.html.count("<svg class=\"chart\"") == 2
+    assert page.html.count('<svg class="chart"') == 2
     page = await visit(boss, f"/?portfolio={key_of(second.portfolio)}")
     assert "Nothing is open." in page.text and "No trades yet." in page.text
     for key in (account, second):

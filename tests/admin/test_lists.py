@@ -158,7 +158,9 @@ async def test_a_wrong_question_is_answered_with_a_sentence(boss: AsyncClient, q
         assert export.status_code == answer.status_code
 
 
-async def test_names_come_with_the_page_and_not_with_each_row(db: Database, boss: AsyncClient, app: Starlette) -> None:
+async def test_names_come_with_the_page_and_not_with_each_row(
+    db: Database, boss: AsyncClient, app: Starlette
+) -> None:
     account = await open_account(db)
     await insert_trades(db, account, PAGE_SIZE)
     statements: list[str] = []
@@ -178,18 +180,24 @@ async def test_names_come_with_the_page_and_not_with_each_row(db: Database, boss
 # ── export ───────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_an_export_is_exact_filtered_and_runs_no_formula(db: Database, boss: AsyncClient) -> None:
+async def test_an_export_is_exact_filtered_and_runs_no_formula(
+    db: Database, boss: AsyncClient
+) -> None:
     await make_everything(db)
     answer = await boss.get("/admin/trades/export.csv?side=buy")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
-    assert re.fullmatch(r'attachment; filename="trades-[0-9-]+\.csv"', answer.headers["content-disposition"])
+    assert re.fullmatch(
+        r'attachment; filename="trades-[0-9-]+\.csv"', answer.headers["content-disposition"]
+    )
     (row,) = csv.DictReader(io.StringIO(answer.text))
     assert row["quantity"] == "10.000000000000000001"
     assert (row["price"], row["commission"]) == ("190.25", "1.05")
     assert row["description"] == '\'=HYPERLINK("https://evil.example")'
     assert row["executed_at"] == "2024-03-15T14:30:15.123456+00:00"
     assert (row["strategy"], row["lot_selection"]) == ("", "[]")
-    instruments = csv.DictReader(io.StringIO((await boss.get("/admin/instruments/export.csv")).text))
+    instruments = csv.DictReader(
+        io.StringIO((await boss.get("/admin/instruments/export.csv")).text)
+    )
     assert json.loads(next(instruments)["details"]) == {"sector": "Technology", "empty": []}
 
 
@@ -210,9 +218,12 @@ async def test_an_export_streams_all_rows_in_order(db: Database, boss: AsyncClie
 async def plan_of(unit: Reader, statement: Select[Any]) -> list[dict[str, Any]]:
     """Return the nodes of the plan, as PostgreSQL would run the statement now."""
     compiled = statement.compile(
-        dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True, "render_postcompile": True}
+        dialect=postgresql.dialect(),
+        compile_kwargs={"literal_binds": True, "render_postcompile": True},
     )
-    rows = await unit.session.execute(text("EXPLAIN (FORMAT JSON) " + str(compiled).replace(":", r"\:")))
+    rows = await unit.session.execute(
+        text("EXPLAIN (FORMAT JSON) " + str(compiled).replace(":", r"\:"))
+    )
     nodes, waiting = [], [rows.scalar_one()[0]["Plan"]]
     while waiting:
         nodes.append(waiting.pop())
@@ -270,5 +281,6 @@ async def test_a_page_of_200_000_trades_is_read_from_an_index(
                 presorted = [node for node in nodes if node["Node Type"] == "Incremental Sort"]
                 assert all(node["Presorted Key"] for node in presorted)
     for query in filters.values():
-        assert len(links(await visit(boss, f"/trades/list?{query}"), "/trades/details/")) == PAGE_SIZE
-
+        assert (
+            len(links(await visit(boss, f"/trades/list?{query}"), "/trades/details/")) == PAGE_SIZE
+        )

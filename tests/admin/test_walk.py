@@ -93,10 +93,8 @@ async def test_a_reader_sees_every_page_without_a_way_to_write(
     reader = await enter(Role.VIEWER)
     for view in views(app):
         listing = await visit(reader, f"/{view.identity}/list")
-        pages = [listing]
-        for path in links(listing, f"/{view.identity}/details/"):
-            pages.append(await visit(reader, path))
-        for page in pages:
+        records = links(listing, f"/{view.identity}/details/")
+        for page in [listing, *[await visit(reader, path) for path in records]]:
             posting = {form.action for form in page.forms if form.method == "post"}
             assert posting == {"/admin/logout"}
             written = [

@@ -35,7 +35,9 @@ async def test_only_the_fields_that_changed_are_written(db: Database, boss: Asyn
     account = await make_everything(db)
     path = f"/portfolios/edit/{key_of(account.portfolio)}"
     form = await form_of(boss, path)
-    answer = await send(boss, path, form.submitted(broker="ibkr", archived_at="2024-05-01 10:00:00.000001+02:00"))
+    answer = await send(
+        boss, path, form.submitted(broker="ibkr", archived_at="2024-05-01 10:00:00.000001+02:00")
+    )
     assert answer.headers["location"] == f"/admin/portfolios/details/{key_of(account.portfolio)}"
     stored = await portfolio_of(db, account)
     assert (stored.broker, stored.name, stored.version) == ("ibkr", "Main", 2)
@@ -43,7 +45,9 @@ async def test_only_the_fields_that_changed_are_written(db: Database, boss: Asyn
     assert stored.archived_at == datetime(2024, 5, 1, 8, 0, 0, 1, tzinfo=UTC)
 
 
-async def test_a_stale_form_is_refused_and_shows_both_sides(db: Database, boss: AsyncClient) -> None:
+async def test_a_stale_form_is_refused_and_shows_both_sides(
+    db: Database, boss: AsyncClient
+) -> None:
     account = await make_everything(db)
     path = f"/portfolios/edit/{key_of(account.portfolio)}"
     mine = await form_of(boss, path)
@@ -103,7 +107,9 @@ async def test_where_no_edits_are_counted_the_same_columns_change_is_not_overwri
     assert (await preferences_of(db, account)).cost_basis_method == "lifo"
 
 
-async def test_a_field_that_does_not_come_back_is_left_alone(db: Database, boss: AsyncClient) -> None:
+async def test_a_field_that_does_not_come_back_is_left_alone(
+    db: Database, boss: AsyncClient
+) -> None:
     account = await make_everything(db)
     path = f"/portfolios/edit/{key_of(account.portfolio)}"
     data = (await form_of(boss, path)).submitted(broker="ibkr")
@@ -113,11 +119,17 @@ async def test_a_field_that_does_not_come_back_is_left_alone(db: Database, boss:
     assert (stored.broker, stored.description) == ("ibkr", "first\nsecond\n")
 
 
-async def test_columns_that_are_not_in_the_form_cannot_be_sent(db: Database, boss: AsyncClient) -> None:
+async def test_columns_that_are_not_in_the_form_cannot_be_sent(
+    db: Database, boss: AsyncClient
+) -> None:
     account = await make_everything(db)
     path = f"/portfolios/edit/{key_of(account.portfolio)}"
     form = await form_of(boss, path)
-    smuggled = {"user_id": key_of(account.portfolio), "cost_basis_method": "lifo", "base_currency": "EUR"}
+    smuggled = {
+        "user_id": key_of(account.portfolio),
+        "cost_basis_method": "lifo",
+        "base_currency": "EUR",
+    }
     smuggled |= {f"was:{name}": "" for name in smuggled}
     assert (await send(boss, path, form.submitted(**smuggled))).status_code == 303
     stored = await portfolio_of(db, account)
@@ -221,7 +233,9 @@ async def test_a_deletion_says_what_forbids_it_and_what_goes_along(
         await unit.flush()
     page = await visit(boss, f"/portfolios/delete/{empty.id}")
     assert "Nothing else refers to it" in page.text
-    assert (await send(boss, f"/portfolios/delete/{empty.id}")).headers["location"] == "/admin/portfolios/list"
+    assert (await send(boss, f"/portfolios/delete/{empty.id}")).headers[
+        "location"
+    ] == "/admin/portfolios/list"
     async with db.read(system="test") as unit:
         assert await unit.portfolios.find(empty.id) is None
 
@@ -229,7 +243,9 @@ async def test_a_deletion_says_what_forbids_it_and_what_goes_along(
 FACTS = ("trades", "positions", "lots", "closures", "cash-movements", "imports", "equity", "outbox")
 
 
-@pytest.mark.parametrize("identity", [*FACTS, "bars", "latest-prices", "corporate-actions", "sessions"])
+@pytest.mark.parametrize(
+    "identity", [*FACTS, "bars", "latest-prices", "corporate-actions", "sessions"]
+)
 async def test_facts_and_projections_have_no_form(
     db: Database, boss: AsyncClient, identity: str
 ) -> None:
