@@ -10,7 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Executable, exists, func, or_, select, text, tuple_
+from sqlalchemy import (
+    ARRAY,
+    Executable,
+    Select,
+    Text,
+    any_,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.orm import aliased
 
 from domain.db.bulk import insert_new, none_of
@@ -163,19 +175,27 @@ class Desk:
 
     async def _take_duplicates(self, rows: Sequence[Mapping[str, Any]], outcome: Outcome) -> None:
         wanted = {identity_of(row): row for row in rows if identity_of(row) not in outcome.trades}
-        for batch in _chunks(list(wanted)):
-            statement = select(Trade).where(
-                Trade.portfolio_id == self.portfolio.id,
-                Trade.status != TradeStatus.REVERTED,
-                tuple_(Trade.source, Trade.dedupe_key).in_(batch),
-            )
-            for trade in await self.unit.session.scalars(statement):
+        keys: defaultdict[str, list[str]] = defaultdict(list)
+        for source, key in wanted:
+            keys[source].append(key)
+        for source, known in keys.items():
+            for trade in await self.unit.session.scalars(self._booked(source, known)):
                 identity = (trade.source, trade.dedupe_key)
                 stored = {name: getattr(trade, name) for name in _ECONOMICS}
                 if differing := _differing(stored, wanted[identity]):
                     outcome.conflicts[identity] = differing
                 else:
                     outcome.trades[identity] = trade
+
+    def _booked(self, source: str, dedupe_keys: Sequence[str]) -> Select[Trade]:
+        # All columns of the unique index, so that it serves; the tenant comes first in it.
+        return select(Trade).where(
+            Trade.user_id == self.portfolio.user_id,
+            Trade.portfolio_id == self.portfolio.id,
+            Trade.source == source,
+            Trade.dedupe_key == any_(literal(list(dedupe_keys), ARRAY(Text()))),
+            Trade.status != TradeStatus.REVERTED,
+        )
 
     async def _project(self, trades: Sequence[Trade], outcome: Outcome) -> None:
         by_key: defaultdict[BookKey, list[Trade]] = defaultdict(list)
@@ -386,7 +406,3 @@ def _without_repetition(
 
 def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in _ECONOMICS if first[name] != second[name])
-
-
-def _chunks(items: list[Any], size: int = 1_000) -> Iterable[list[Any]]:
-    return (items[start : start + size] for start in range(0, len(items), size))

@@ -81,9 +81,12 @@ class Page(HTMLParser):
             self._form.values[name] = ""
         elif tag == "select":
             self._select = name
-        elif tag == "option" and self._select is not None:
-            if "selected" in given or self._select not in self._form.values:
-                self._form.values[self._select] = given.get("value", "")
+        elif (
+            tag == "option"
+            and self._select is not None
+            and ("selected" in given or self._select not in self._form.values)
+        ):
+            self._form.values[self._select] = given.get("value", "")
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":

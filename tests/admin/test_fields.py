@@ -89,7 +89,7 @@ def test_a_count_survives_its_field(value: int) -> None:
         (TextField("name", "Name", is_required=True), "  ", "be filled in"),
         (TextField("name", "Name"), "a\x00", "no NUL"),
         (DecimalField("price", "Price"), "1e9", "be a decimal number"),
-        (DecimalField("price", "Price"), "١", "be a decimal number"),
+        (DecimalField("price", "Price"), "\N{ARABIC-INDIC DIGIT ONE}", "be a decimal number"),
         (DecimalField("price", "Price"), "1" + "0" * 20, "smaller than 10"),
         (IntegerField("count", "Count"), "1.5", "be a whole number"),
         (IntegerField("count", "Count"), "9" * 19, "be a whole number"),
