@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from uuid import UUID
 
 from starlette.requests import Request
@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from admin.addressing import uuid_of
 from admin.fields import ChoiceField, DecimalField, Field, InstantField, ReferenceField, TextField
 from admin.looking_up import labels_of
+from admin.office import Office
 from admin.pages import root_of
 from admin.signing_in import staff_of
 from admin.writing import Draft
@@ -24,9 +25,6 @@ from domain.errors import (
 from domain.trading.correcting import bust_trade, correct_trade, revert_import
 from domain.trading.recording import record_trade
 from domain.trading.terms import Side
-
-if TYPE_CHECKING:
-    from admin.site import Site
 
 _SIDES: Final = tuple((str(side), str(side)) for side in Side)
 
@@ -53,11 +51,11 @@ class Booking:
     """Pages that change facts, each through the ledger.
 
     Args:
-        site: The admin.
+        office: The database and the templates.
     """
 
-    def __init__(self, site: "Site") -> None:
-        self.site = site
+    def __init__(self, office: Office) -> None:
+        self.office = office
 
     async def record(self, request: Request) -> Response:
         """Show the form of a new trade, or book it."""
@@ -75,7 +73,7 @@ class Booking:
         return await self._new(request, draft)
 
     async def _record(self, request: Request, values: Mapping[str, Any]) -> UUID:
-        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+        async with self.office.db.transaction(staff=staff_of(request).name) as unit:
             portfolio = await unit.portfolios.get(values["portfolio_id"])
             instrument = await unit.instruments.get(values["instrument_id"])
             details = {name: value for name, value in _details(values).items() if value is not None}
@@ -86,7 +84,7 @@ class Booking:
         """Show a trade as a form, or book its correction."""
         trade_id = uuid_of(request)
         if request.method != "POST":
-            async with self.site.db.snapshot(staff=staff_of(request).name) as unit:
+            async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
                 trade = await unit.trades.get(trade_id)
             return self._correction(request, trade_id, Draft.of(_ECONOMICS, trade))
         draft = Draft.submitted(_ECONOMICS, await request.form(max_files=0, max_fields=60))
@@ -101,20 +99,20 @@ class Booking:
         return self._correction(request, trade_id, draft)
 
     async def _correct(self, request: Request, trade_id: UUID, values: Mapping[str, Any]) -> UUID:
-        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+        async with self.office.db.transaction(staff=staff_of(request).name) as unit:
             booked = await correct_trade(unit, trade_id, **_details(values))
             return booked.trade.id
 
     async def bust(self, request: Request) -> Response:
         """Record that a trade never was."""
         form = await request.form(max_files=0, max_fields=10)
-        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+        async with self.office.db.transaction(staff=staff_of(request).name) as unit:
             await bust_trade(unit, uuid_of(request), reason=str(form.get("reason", "")).strip())
         return self._to(request, uuid_of(request))
 
     async def revert(self, request: Request) -> Response:
         """Take back everything that one import booked."""
-        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+        async with self.office.db.transaction(staff=staff_of(request).name) as unit:
             await revert_import(unit, uuid_of(request))
         return RedirectResponse(f"{root_of(request)}/imports/details/{uuid_of(request)}", 303)
 
@@ -131,7 +129,7 @@ class Booking:
         return None
 
     async def _new(self, request: Request, draft: Draft) -> Response:
-        async with self.site.db.snapshot(staff=staff_of(request).name) as unit:
+        async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
             draft.labels = await labels_of(unit, draft.fields, draft.texts)
         return self._form(request, draft, "New trade", "trades/list")
 
@@ -141,7 +139,7 @@ class Booking:
     def _form(self, request: Request, draft: Draft, title: str, back: str) -> Response:
         context = {"draft": draft, "title": title, "back": f"{root_of(request)}/{back}"}
         status = 422 if draft.errors else 200
-        return self.site.pages.render(request, "booking.html", context, status=status)
+        return self.office.pages.render(request, "booking.html", context, status=status)
 
     def _to(self, request: Request, trade_id: UUID) -> Response:
         return RedirectResponse(f"{root_of(request)}/trades/details/{trade_id}", 303)

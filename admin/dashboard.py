@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from admin.addressing import uuid_of
 from admin.charts import Bars, Line, bar_chart, line_chart
+from admin.office import Office
 from admin.signing_in import staff_of
 from domain.database import Reader
 from domain.ops.health import readiness
@@ -27,9 +28,6 @@ from domain.trading.models import (
     PositionStatus,
     Trade,
 )
-
-if TYPE_CHECKING:
-    from admin.site import Site
 
 _RECENT: Final = 8
 _MOST_PORTFOLIOS: Final = 50
@@ -67,16 +65,16 @@ class Dashboard:
     """The pages.
 
     Args:
-        site: The admin.
+        office: The database and the templates.
     """
 
-    def __init__(self, site: "Site") -> None:
-        self.site = site
+    def __init__(self, office: Office) -> None:
+        self.office = office
 
     async def show(self, request: Request) -> Response:
         """Show the chosen portfolio, the choice, imports and health."""
         wanted = request.query_params.get("portfolio", "")
-        async with self.site.db.snapshot(staff=staff_of(request).name) as unit:
+        async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
             portfolios = await _portfolios(unit)
             wanted = wanted or str(await _busiest(unit))
             chosen = next((item for item in portfolios if str(item.id) == wanted), None)
@@ -85,16 +83,16 @@ class Dashboard:
                 "portfolios": portfolios,
                 "overview": None if chosen is None else await _overview(unit, chosen),
                 "imports": await _imports(unit),
-                "health": await readiness(self.site.db),
+                "health": await readiness(self.office.db),
             }
-        return self.site.pages.render(request, "dashboard.html", context)
+        return self.office.pages.render(request, "dashboard.html", context)
 
     async def portfolio(self, request: Request) -> Response:
         """Show one portfolio."""
-        async with self.site.db.snapshot(staff=staff_of(request).name) as unit:
+        async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
             portfolio = await unit.portfolios.get(uuid_of(request), joinedload(Portfolio.user))
             context = {"overview": await _overview(unit, portfolio)}
-        return self.site.pages.render(request, "portfolio.html", context)
+        return self.office.pages.render(request, "portfolio.html", context)
 
 
 async def _portfolios(unit: Reader) -> Sequence[Portfolio]:

@@ -28,6 +28,7 @@ from admin.detailing import read_details
 from admin.exporting import export_csv
 from admin.listing import Listing, read_page
 from admin.looking_up import labels_of, look_up
+from admin.office import Office
 from admin.pages import STATICS, KeptStatics, Pages, root_of
 from admin.records import REFERENCES, RecordView
 from admin.signing_in import Gate, SignIn, staff_of
@@ -101,8 +102,8 @@ class Site(Admin):
         return [view for view in self.views if isinstance(view, RecordView)]
 
     def _routes(self) -> list[Any]:
-        dashboard, staffing = Dashboard(self), Staffing(self)
-        booking = Booking(self)
+        office = Office(self.db, self.pages)
+        dashboard, staffing, booking = Dashboard(office), Staffing(office), Booking(office)
         get, post, both = ["GET"], ["POST"], ["GET", "POST"]
         return [
             Mount("/statics", KeptStatics(directory=STATICS), name="statics"),

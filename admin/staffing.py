@@ -1,12 +1,11 @@
 """Users in the admin: who may make them, give roles, set passwords and end logins."""
 
-from typing import TYPE_CHECKING
-
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from admin.addressing import uuid_of
+from admin.office import Office
 from admin.pages import root_of
 from admin.signing_in import staff_of
 from admin.writing import sentence
@@ -17,19 +16,16 @@ from domain.identity.enrolling import create_user
 from domain.identity.models import Role
 from domain.identity.signing_in import set_password
 
-if TYPE_CHECKING:
-    from admin.site import Site
-
 
 class Staffing:
     """Pages about people. Only administrators make users and give roles.
 
     Args:
-        site: The admin.
+        office: The database and the templates.
     """
 
-    def __init__(self, site: "Site") -> None:
-        self.site = site
+    def __init__(self, office: Office) -> None:
+        self.office = office
 
     async def create(self, request: Request) -> Response:
         """Show the form of a new user, or make the user."""
@@ -39,7 +35,7 @@ class Staffing:
             form = await request.form(max_files=0, max_fields=20)
             texts = {name: str(form.get(name, "")) for name in ("username", "role")}
             try:
-                async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+                async with self.office.db.transaction(staff=staff_of(request).name) as unit:
                     user = await create_user(
                         unit,
                         texts["username"],
@@ -52,13 +48,13 @@ class Staffing:
             except ConstraintViolation:
                 error = "This name is taken, or it does not begin with a letter or digit."
         context = {"texts": texts, "error": error, "roles": [str(role) for role in Role]}
-        return self.site.pages.render(request, "user.html", context, status=422 if error else 200)
+        return self.office.pages.render(request, "user.html", context, status=422 if error else 200)
 
     async def password(self, request: Request) -> Response:
         """Give a user a new password; every login of theirs ends."""
         self._require_administrator(request)
         form = await request.form(max_files=0, max_fields=20)
-        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+        async with self.office.db.transaction(staff=staff_of(request).name) as unit:
             user = await unit.users.get(uuid_of(request))
             await set_password(unit, user, str(form.get("password", "")))
         return self._back(request)
@@ -69,7 +65,7 @@ class Staffing:
         self._require_other(request)
         form = await request.form(max_files=0, max_fields=20)
         role = _role(str(form.get("role", "")))
-        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+        async with self.office.db.transaction(staff=staff_of(request).name) as unit:
             await unit.users.patch(uuid_of(request), role=role)
         return self._back(request)
 
@@ -77,7 +73,7 @@ class Staffing:
         """Lock or unlock an account; a locked one's logins end."""
         self._require_administrator(request)
         self._require_other(request)
-        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+        async with self.office.db.transaction(staff=staff_of(request).name) as unit:
             user = await unit.users.get(uuid_of(request))
             user.is_active = not user.is_active
             if not user.is_active:
@@ -87,7 +83,7 @@ class Staffing:
     async def revoke_session(self, request: Request) -> Response:
         """End a login."""
         self._require_administrator(request)
-        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+        async with self.office.db.transaction(staff=staff_of(request).name) as unit:
             session = await unit.user_sessions.get(uuid_of(request))
             if session.revoked_at is None:
                 session.revoked_at = now()
@@ -97,7 +93,7 @@ class Staffing:
     async def revoke_key(self, request: Request) -> Response:
         """End an API key."""
         self._require_administrator(request)
-        async with self.site.db.transaction(staff=staff_of(request).name) as unit:
+        async with self.office.db.transaction(staff=staff_of(request).name) as unit:
             await revoke_api_key(unit, await unit.api_keys.get(uuid_of(request)))
         return self._back(request, "api-keys")
 

@@ -34,7 +34,7 @@ CANARIES = {
 async def make_everything(db: Database) -> Account:
     """Fill every table; return the account that trades."""
     account = await open_account(
-        db, "ada", symbol="AAPL", name="Main", description="first\nsecond\n"
+        db, "ada", symbol="AAPL", name="Main", description="\nfirst\nsecond\n"
     )
     await _make_access(db, account)
     await _make_market(db, account)

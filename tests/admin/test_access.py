@@ -121,13 +121,10 @@ async def test_nobody_sees_anything_but_login_statics_and_health(
         "database": "ok",
         "migrations": "ok",
     }
-    for path in (
-        "/admin/loginx",
-        "/admin/login/../trades/list",
-        "/admin/login/x",
-        "/admin/loginx/list",
-    ):
-        assert (await nobody.get(path)).status_code in {303, 404}
+    for path in ("/admin/loginx", "/admin/login/x", "/admin/loginx/list", "/admin/staticsx"):
+        assert (await nobody.get(path)).status_code == 303, path
+    assert (await nobody.get("/admin/statics/../trades/list")).status_code in {303, 404}
+    assert (await nobody.get("/admin/statics/%2e%2e/site.py")).status_code == 404
 
 
 async def test_a_login_ends_when_revoked_expired_or_logged_out(

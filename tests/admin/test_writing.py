@@ -41,7 +41,7 @@ async def test_only_the_fields_that_changed_are_written(db: Database, boss: Asyn
     assert answer.headers["location"] == f"/admin/portfolios/details/{key_of(account.portfolio)}"
     stored = await portfolio_of(db, account)
     assert (stored.broker, stored.name, stored.version) == ("ibkr", "Main", 2)
-    assert stored.description == "first\nsecond\n"
+    assert stored.description == "\nfirst\nsecond\n"
     assert stored.archived_at == datetime(2024, 5, 1, 8, 0, 0, 1, tzinfo=UTC)
 
 
@@ -116,7 +116,7 @@ async def test_a_field_that_does_not_come_back_is_left_alone(
     del data["description"]
     await send(boss, path, data)
     stored = await portfolio_of(db, account)
-    assert (stored.broker, stored.description) == ("ibkr", "first\nsecond\n")
+    assert (stored.broker, stored.description) == ("ibkr", "\nfirst\nsecond\n")
 
 
 async def test_columns_that_are_not_in_the_form_cannot_be_sent(

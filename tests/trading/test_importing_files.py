@@ -23,10 +23,14 @@ BUY_OLDA = (
     '"-2,200.00",200,-11.00,0.00,-0.16,,,,,,,7000001,USD'
 )
 RENAMED = (
-    "2022-03-01T12:00:05+0100,Receive Deliver,Symbol Change,BUY_TO_OPEN,NEWA,Equity,"
-    'Symbol change:  Open 200.0 NEWA,"-3,000.00",200,-15.00,--,0.00,,,,,,,,USD',
-    "2022-03-01T12:00:05+0100,Receive Deliver,Symbol Change,SELL_TO_CLOSE,OLDA,Equity,"
-    'Symbol change:  Close 200.0 OLDA,"3,000.00",200,15.00,--,0.00,,,,,,,,USD',
+    (
+        "2022-03-01T12:00:05+0100,Receive Deliver,Symbol Change,BUY_TO_OPEN,NEWA,Equity,"
+        'Symbol change:  Open 200.0 NEWA,"-3,000.00",200,-15.00,--,0.00,,,,,,,,USD'
+    ),
+    (
+        "2022-03-01T12:00:05+0100,Receive Deliver,Symbol Change,SELL_TO_CLOSE,OLDA,Equity,"
+        'Symbol change:  Close 200.0 OLDA,"3,000.00",200,15.00,--,0.00,,,,,,,,USD'
+    ),
 )
 SELL_NEWA = (
     "2022-04-01T16:00:00+0200,Trade,Sell to Close,SELL_TO_CLOSE,NEWA,Equity,"
@@ -38,10 +42,14 @@ SHORT_PUT = (
     "8/16/19,190,PUT,42299198,USD"
 )
 ASSIGNED = (
-    "2019-08-07T23:00:00+0200,Receive Deliver,Assignment,,BABA  190816P00190000,Equity Option,"
-    "Removal of option due to assignment,0.00,1,0.00,--,0.00,100,BABA,BABA,8/16/19,190,PUT,,USD",
-    "2019-08-07T23:00:00+0200,Receive Deliver,Buy to Open,BUY_TO_OPEN,BABA,Equity,"
-    'Buy to Open 100 BABA @ 190.00,"-19,000.00",100,-190.00,--,-5.00,,,,,,,,USD',
+    (
+        "2019-08-07T23:00:00+0200,Receive Deliver,Assignment,,BABA  190816P00190000,Equity Option,"
+        "Removal of option due to assignment,0.00,1,0.00,--,0.00,100,BABA,BABA,8/16/19,190,PUT,,USD"
+    ),
+    (
+        "2019-08-07T23:00:00+0200,Receive Deliver,Buy to Open,BUY_TO_OPEN,BABA,Equity,"
+        'Buy to Open 100 BABA @ 190.00,"-19,000.00",100,-190.00,--,-5.00,,,,,,,,USD'
+    ),
 )
 SELL_BABA = (
     "2019-08-08T19:59:33+0200,Trade,Sell to Close,SELL_TO_CLOSE,BABA,Equity,"
