@@ -40,26 +40,39 @@ def show(results: list[tuple[Case, dict[str, Best]]]) -> bool:
     table = Table(title="Time divided by that of the first contestant (best turns)")
     for name in ("case", "contestant", "wall ms", "wall", "cpu", "target"):
         table.add_column(name, justify="left" if name in {"case", "contestant"} else "right")
-    is_met = True
-    for case, best in results:
-        base = best[case.base]
-        for name in case.contestants:
-            turn = best[name]
-            wall = turn.wall / base.wall
-            is_ours = name == "tradekeep" and case.target is not None
-            mark = f"{'≤' if wall <= (case.target or 0) else '>'} {case.target}" if is_ours else ""
-            is_met &= not is_ours or wall <= (case.target or 0)
-            table.add_row(
-                case.name if name == next(iter(case.contestants)) else "",
-                name,
-                f"{turn.wall * 1000:.3f}",
-                f"{wall:.2f}",
-                f"{turn.cpu / base.cpu:.2f}" if base.cpu else "",
-                mark,
-            )
-        table.add_section()
+    verdicts = [_add(table, case, best) for case, best in results]
     _CONSOLE.print(table)
-    return is_met
+    return all(verdicts)
+
+
+def _add(table: Table, case: Case, best: dict[str, Best]) -> bool:
+    base = best[case.base]
+    verdicts = _verdicts(case, best)
+    for name in case.contestants:
+        turn = best[name]
+        table.add_row(
+            case.name if name == next(iter(case.contestants)) else "",
+            name,
+            f"{turn.wall * 1000:.3f}",
+            f"{turn.wall / base.wall:.2f}",
+            f"{turn.cpu / base.cpu:.2f}" if base.cpu else "",
+            "; ".join(text for text, _ in verdicts) if name == "tradekeep" else "",
+        )
+    table.add_section()
+    return all(is_met for _, is_met in verdicts)
+
+
+def _verdicts(case: Case, best: dict[str, Best]) -> list[tuple[str, bool]]:
+    """Return each target of ours in words, and whether it was met."""
+    ours = best["tradekeep"].wall
+    limits = [] if case.target is None else [(case.base, case.target)]
+    limits += [] if case.peer_target is None else [case.peer_target]
+    verdicts = []
+    for name, limit in limits:
+        ratio = ours / best[name].wall
+        sign = "≤" if ratio <= limit else ">"
+        verdicts.append((f"{ratio:.2f} {sign} {limit} {name}", ratio <= limit))
+    return verdicts
 
 
 def main() -> int:

@@ -37,6 +37,7 @@ class Case:
         rounds: How many turns each takes.
         target: The highest ratio that ours may have, None for information only.
         repeats: Calls a turn, for things that take microseconds.
+        peer_target: A peer, and the highest part of its time that ours may take.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Case:
     rounds: int = 15
     target: float | None = None
     repeats: int = 1
+    peer_target: tuple[str, float] | None = None
 
 
 async def measure(case: Case) -> dict[str, Best]:

@@ -46,7 +46,15 @@ def _get(ground: Ground) -> Case:
         "sqlalchemy": plain,
         "advanced-alchemy": peer,
     }
-    return Case("get by id", "asyncpg", contestants, rounds=30, target=10, repeats=40)
+    return Case(
+        "get by id",
+        "asyncpg",
+        contestants,
+        rounds=30,
+        target=10,
+        repeats=40,
+        peer_target=("sqlalchemy", 0.75),
+    )
 
 
 def _lists(ground: Ground) -> list[Case]:
@@ -87,7 +95,7 @@ def _lists(ground: Ground) -> list[Case]:
 
 
 def _stream(ground: Ground) -> Case:
-    sql = f"SELECT id, kind, amount, effective_at FROM trading.cash_movements LIMIT {_STREAMED}"  # noqa: S608 - our names
+    sql = f"SELECT id, currency, amount, effective_at FROM trading.cash_movements LIMIT {_STREAMED}"  # noqa: S608 - our names
 
     async def raw() -> Any:
         count = 0
@@ -100,7 +108,7 @@ def _stream(ground: Ground) -> Case:
     async def ours() -> Any:
         columns = (
             CashMovement.id,
-            CashMovement.kind,
+            CashMovement.currency,
             CashMovement.amount,
             CashMovement.effective_at,
         )

@@ -41,4 +41,7 @@ def as_utc(value: datetime, field: str = "time") -> datetime:
         raise InvalidData(field, value, "be a datetime")
     if value.tzinfo is None or value.utcoffset() is None:
         raise InvalidData(field, value.isoformat(), "carry a time zone")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidData(field, value.isoformat(), "lie between the years 1 and 9999") from None

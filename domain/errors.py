@@ -14,6 +14,7 @@ value; errors that come from the database name table, column and constraint but 
     │   └── CheckFailed        check or not-null constraint
     ├── ConflictingTrade       the same dedupe key was booked with other economics
     ├── Stale                  the row changed since it was read
+    ├── RejectedValue          PostgreSQL cannot represent a value
     ├── Conflict               serialization failure or deadlock: run the unit again
     ├── LockTimeout            somebody else holds the lock
     ├── QueryTimeout           the statement ran longer than allowed
@@ -103,7 +104,7 @@ class LockTimeout(DatabaseError):
 
 
 class QueryTimeout(DatabaseError):
-    """The statement ran longer than allowed, or no connection was free in time."""
+    """The statement ran longer than allowed."""
 
 
 class AccessDenied(DatabaseError):

@@ -17,10 +17,13 @@ _READ: Final = "SELECT"
 _GROW: Final = "SELECT, INSERT"
 _FACT: Final = "SELECT, INSERT, UPDATE (status)"
 
+# Roles, passwords and locks are given by staff and by jobs, never by tenants to themselves.
+_OWN_PROFILE: Final = "SELECT, UPDATE (name, email, base_currency, timezone, version, updated_at)"
+
 # What tenants and what staff may do. A tenant's import may meet an instrument nobody knew, so
 # tenants add instruments; they never change what others already refer to.
 RIGHTS: Final = {
-    "identity.users": ("SELECT, UPDATE", _ALL),
+    "identity.users": (_OWN_PROFILE, _ALL),
     "identity.sessions": (_ALL, _ALL),
     "identity.api_keys": (_ALL, _ALL),
     "identity.oauth_tokens": (_ALL, _ALL),

@@ -2,7 +2,7 @@
 
 Revision: 324a0e585e16
 After: nothing
-Written: 2026-11-21 04:55:35.770308+00:00
+Written: 2026-11-21 05:31:15.332428+00:00
 """
 
 from collections.abc import Sequence
@@ -709,7 +709,7 @@ def upgrade() -> None:
     op.execute('CREATE INDEX ix_positions_user ON trading.positions USING btree (user_id, status, opened_at DESC)')
     op.execute('CREATE INDEX ix_trades_batch ON trading.trades USING btree (import_batch_id) WHERE (import_batch_id IS NOT NULL)')
     op.execute('CREATE INDEX ix_trades_external_id ON trading.trades USING btree (portfolio_id, external_id) WHERE (external_id IS NOT NULL)')
-    op.execute('CREATE INDEX ix_trades_instrument ON trading.trades USING btree (instrument_id, executed_at DESC)')
+    op.execute('CREATE INDEX ix_trades_instrument ON trading.trades USING btree (instrument_id, executed_at DESC, id DESC)')
     op.execute('CREATE INDEX ix_trades_link_key ON trading.trades USING btree (portfolio_id, link_key) WHERE (link_key IS NOT NULL)')
     op.execute('CREATE INDEX ix_trades_portfolio_time ON trading.trades USING btree (portfolio_id, executed_at DESC, id DESC)')
     op.execute("CREATE INDEX ix_trades_position_key ON trading.trades USING btree (portfolio_id, instrument_id, executed_at, sequence, dedupe_key) WHERE (status = 'booked'::text)")
@@ -820,13 +820,19 @@ def upgrade() -> None:
     op.execute('GRANT USAGE ON SCHEMA market TO tradekeep_app')
     op.execute('GRANT USAGE ON SCHEMA messaging TO tradekeep_app')
     op.execute('GRANT USAGE ON SCHEMA trading TO tradekeep_app')
+    op.execute('GRANT UPDATE (base_currency) ON TABLE identity.users TO tradekeep_app')
+    op.execute('GRANT UPDATE (email) ON TABLE identity.users TO tradekeep_app')
+    op.execute('GRANT UPDATE (name) ON TABLE identity.users TO tradekeep_app')
+    op.execute('GRANT UPDATE (timezone) ON TABLE identity.users TO tradekeep_app')
+    op.execute('GRANT UPDATE (updated_at) ON TABLE identity.users TO tradekeep_app')
+    op.execute('GRANT UPDATE (version) ON TABLE identity.users TO tradekeep_app')
     op.execute('GRANT UPDATE (status) ON TABLE trading.cash_movements TO tradekeep_app')
     op.execute('GRANT UPDATE (status) ON TABLE trading.trades TO tradekeep_app')
     op.execute('GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE identity.api_keys TO tradekeep_app')
     op.execute('GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE identity.oauth_tokens TO tradekeep_app')
     op.execute('GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE identity.preferences TO tradekeep_app')
     op.execute('GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE identity.sessions TO tradekeep_app')
-    op.execute('GRANT SELECT, UPDATE ON TABLE identity.users TO tradekeep_app')
+    op.execute('GRANT SELECT ON TABLE identity.users TO tradekeep_app')
     op.execute('GRANT SELECT ON TABLE market.bars TO tradekeep_app')
     op.execute('GRANT SELECT ON TABLE market.corporate_actions TO tradekeep_app')
     op.execute('GRANT INSERT, SELECT ON TABLE market.currencies TO tradekeep_app')

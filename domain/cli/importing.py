@@ -57,7 +57,8 @@ async def _run(
             Portfolio(user_id=user.id, name=name, base_currency=user.base_currency)
         )
         await unit.flush()
-        err.print(f"portfolio {name} created", markup=False)
+        would = "would be " if is_preview else ""
+        err.print(f"portfolio {name} {would}created", markup=False)
     return await import_file(unit, portfolio, file, is_preview=is_preview)
 
 

@@ -74,7 +74,9 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     table = Table(header_style="bold")
     for name in columns:
         is_number = any(isinstance(row[name], Decimal | int) for row in rows)
-        table.add_column(name.replace("_", " "), justify="right" if is_number else "left")
+        table.add_column(
+            name.replace("_", " "), justify="right" if is_number else "left", overflow="fold"
+        )
     for row in rows:
         table.add_row(*(_escaped(_text(row[name])) for name in columns))
     out.print(table)

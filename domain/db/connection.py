@@ -137,7 +137,7 @@ class Connections(Generic[R, U]):
         """
         scope = scope_of(user=user, staff=staff, system=system)
         if self.settings.pgbouncer:
-            async with self._session(scope, "read committed") as session:
+            async with self._session(scope, "read committed", is_readonly=True) as session:
                 yield self.reader(session, scope)
             return
         session = AsyncSession(
@@ -175,7 +175,7 @@ class Connections(Generic[R, U]):
     ) -> T:
         """Run `work` in a transaction, the whole unit again on a conflict or deadlock.
 
-        Waits between attempts with full jitter, 10 ms doubling up to 1 s. A connection that
+        Waits between attempts with full jitter, 20 ms doubling up to 1 s. A connection that
         broke is not retried: the outcome of its COMMIT is unknown, only an idempotency key makes
         a second try safe.
 
@@ -195,8 +195,10 @@ class Connections(Generic[R, U]):
         raise InvalidData("attempts", attempts, "be at least 1")
 
     @asynccontextmanager
-    async def _session(self, scope: Scope, isolation: Isolation) -> AsyncIterator[AsyncSession]:
-        engine = self.engine
+    async def _session(
+        self, scope: Scope, isolation: Isolation, *, is_readonly: bool = False
+    ) -> AsyncIterator[AsyncSession]:
+        engine = self.engine.execution_options(postgresql_readonly=is_readonly)
         if level := _ISOLATIONS[isolation]:
             engine = engine.execution_options(isolation_level=level)
         session = AsyncSession(

@@ -48,7 +48,7 @@ _ORPHANS: Final = "pre-existing shared memory block"  # children of a killed ser
 _MARKER: Final = "README.txt"
 _MARKER_TEXT: Final = """\
 This folder belongs to Tradekeep's embedded PostgreSQL: data, socket and log of one server.
-Do not edit or copy data/ while the server runs; use `tradekeep backup`.
+Do not edit or copy data/ while the server runs; take a copy with pg_dump.
 """
 _SETTINGS: Final = {
     "listen_addresses": "",

@@ -3,6 +3,7 @@
 The read engine exists because a read inside a transaction costs three round trips instead of one.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import event
@@ -64,10 +65,18 @@ def read_engine(url: URL, settings: Settings) -> AsyncEngine:
     if settings.pgbouncer:
         return _engine(url, settings)
     # The pool resets nothing: autocommit leaves nothing to roll back.
-    return _engine(url, settings, isolation_level="AUTOCOMMIT", pool_reset_on_return=None)
+    return _engine(
+        url,
+        settings,
+        isolation_level="AUTOCOMMIT",
+        pool_reset_on_return=None,
+        server_settings={"default_transaction_read_only": "on"},
+    )
 
 
-def _engine(url: URL, settings: Settings, **options: Any) -> AsyncEngine:
+def _engine(
+    url: URL, settings: Settings, server_settings: Mapping[str, str] | None = None, **options: Any
+) -> AsyncEngine:
     engine = create_async_engine(
         url,
         poolclass=BoundedPool,
@@ -76,7 +85,7 @@ def _engine(url: URL, settings: Settings, **options: Any) -> AsyncEngine:
         pool_timeout=settings.pool_timeout,
         pool_recycle=_RECYCLE_SECONDS,
         hide_parameters=True,
-        connect_args=_connect_args(settings),
+        connect_args=_connect_args(settings, server_settings or {}),
         **options,
     )
     event.listen(engine.sync_engine, "handle_error", translate)
@@ -84,7 +93,7 @@ def _engine(url: URL, settings: Settings, **options: Any) -> AsyncEngine:
     return engine
 
 
-def _connect_args(settings: Settings) -> dict[str, Any]:
+def _connect_args(settings: Settings, extra: Mapping[str, str]) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "async_creator_fn": connect,
         "timeout": settings.connect_timeout,
@@ -92,7 +101,7 @@ def _connect_args(settings: Settings) -> dict[str, Any]:
         "command_timeout": settings.statement_timeout + 5,
     }
     if settings.pgbouncer:
-        # PgBouncer refuses startup parameters; `tradekeep db init` sets them on the roles.
+        # PgBouncer refuses startup parameters: set them with ALTER ROLE (docs/pages/operations.md).
         arguments["prepared_statement_cache_size"] = 0
         arguments["statement_cache_size"] = 0
         arguments["prepared_statement_name_func"] = lambda: f"__tk_{new_id().hex}__"
@@ -103,6 +112,7 @@ def _connect_args(settings: Settings) -> dict[str, Any]:
         "statement_timeout": _milliseconds(settings.statement_timeout),
         "lock_timeout": _milliseconds(settings.lock_timeout),
         "idle_in_transaction_session_timeout": _milliseconds(settings.idle_timeout),
+        **extra,
     }
     return arguments
 

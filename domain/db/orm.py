@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    event,
     func,
     text,
 )
@@ -29,7 +30,7 @@ from sqlalchemy.orm import (
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from domain.clock import now
-from domain.db.types import ExactNumeric, UtcDateTime, checks_of
+from domain.db.types import ClosedText, ExactNumeric, UtcDateTime, checks_of
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -65,6 +66,7 @@ class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False, repr=Fals
         if isinstance(table, Table):
             _add_type_checks(table)
             _add_server_defaults(cls, table)
+            _coerce_words(cls, table)
 
     def __repr__(self) -> str:
         """Name the class and the primary key; never a value that may be secret or expired."""
@@ -95,6 +97,14 @@ def _add_server_defaults(model: type[Base], table: Table) -> None:
             column.server_default = _default_clause(
                 column, text("'{}'" if field.default_factory is dict else empty)
             )
+
+
+def _coerce_words(model: type[Base], table: Table) -> None:
+    # "fifo" is equal to its member but not identical: a word becomes the member when assigned.
+    for column in table.columns:
+        if isinstance(column.type, ClosedText):
+            attribute = getattr(model, column.key)
+            event.listen(attribute, "set", column.type.coerced, retval=True, propagate=True)
 
 
 def _default_clause(column: Column[Any], value: Any) -> DefaultClause:

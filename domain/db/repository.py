@@ -1,8 +1,7 @@
 """The generic repository: statement-first, about twenty methods, nothing the Session already gives.
 
-A repository never commits. `query` is its one scoping hook: every path goes through it, the
-prebuilt by-id statement included, so a tenant's filter cannot be bypassed. Row-level security is
-the second line.
+A repository never commits. `query` is the scoping hook of every read, the prebuilt by-id
+statement included; writes are scoped to the tenant. Row-level security is the second line.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -158,7 +157,13 @@ class Repository(Generic[M]):
         return found
 
     async def many(self, idents: Iterable[Any]) -> dict[Any, M]:
-        """Return the rows that exist among these keys, by key; one statement."""
+        """Return the rows that exist among these keys, by key; one statement.
+
+        Raises:
+            InvalidData: The model's key has several columns.
+        """
+        if len(inspect(self.model).primary_key) > 1:
+            raise InvalidData("model", self.model.__name__, "have a key of one column")
         key = inspect(self.model).primary_key[0]
         statement = self.query(key.in_(list(idents)))
         rows = (await self.session.scalars(statement)).all()

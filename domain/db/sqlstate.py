@@ -34,6 +34,7 @@ _BY_CLASS: Final[dict[str, tuple[type[errors.DatabaseError], str]]] = {
     "57": (errors.Unavailable, "the server is stopping or starting"),
     "22": (errors.RejectedValue, "PostgreSQL cannot represent a value"),
 }
+_READ_ONLY: Final = "25006"
 _SHARD_SUFFIX: Final = re.compile(r"_\d{6,}$")
 
 
@@ -52,7 +53,7 @@ def translate(context: ExceptionContext) -> errors.TradekeepError | None:
 
 def translated_error(
     original: BaseException, *, is_disconnect: bool = False
-) -> errors.DatabaseError | None:
+) -> errors.TradekeepError | None:
     """Return our error for a driver error, or None when it is not ours to translate."""
     # A cancelled task is no fault of the server, though it breaks the connection.
     if isinstance(original, errors.TradekeepError) or not isinstance(original, Exception):
@@ -62,13 +63,20 @@ def translated_error(
     if isinstance(original, OSError):
         return errors.Unavailable("the server cannot be reached")
     state = getattr(original, "sqlstate", None)
-    found = _BY_STATE.get(state or "") or _BY_CLASS.get((state or "")[:2])
-    if found is not None:
-        kind, message = found
-        return kind(_located(message, original), sqlstate=state, **_details(original))
-    if is_disconnect:
+    found = _from_state(state or "", original)
+    if found is None and is_disconnect:
         return errors.Unavailable("the connection to the server broke", sqlstate=state)
-    return None
+    return found
+
+
+def _from_state(state: str, original: BaseException) -> errors.TradekeepError | None:
+    if state == _READ_ONLY:
+        return errors.ReadOnly("a read session cannot write: use db.transaction(...)")
+    found = _BY_STATE.get(state) or _BY_CLASS.get(state[:2])
+    if found is None:
+        return None
+    kind, message = found
+    return kind(_located(message, original), sqlstate=state, **_details(original))
 
 
 def _details(original: BaseException) -> dict[str, str | None]:

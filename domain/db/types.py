@@ -89,6 +89,20 @@ class ClosedText(TypeDecorator[StrEnum]):
             raise InvalidData(self.vocabulary.__name__, str(value), f"be one of {words}")
         return str(value)
 
+    def coerced(self, target: object, value: Any, *_: object) -> Any:
+        """Return the member for an assigned word: the ``set`` event of a model's attribute.
+
+        Raises:
+            InvalidData: The word is not of the vocabulary.
+        """
+        del target
+        if not isinstance(value, str) or isinstance(value, self.vocabulary):
+            return value
+        if value not in self._members:
+            words = ", ".join(self.vocabulary)
+            raise InvalidData(self.vocabulary.__name__, value, f"be one of {words}")
+        return self._members[value]
+
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:
         """Return the look-up itself: a function around it would cost a third of a stream."""
         del dialect, coltype

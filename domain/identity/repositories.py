@@ -14,6 +14,8 @@ class UserRepository(Repository[User]):
 
     async def by_username(self, username: str) -> User | None:
         """Return the user with this login name, in any case."""
+        if "\x00" in username:
+            return None
         return await self.first(self.query(User.username == username.strip().lower()))
 
     async def named(self, username: str) -> User:

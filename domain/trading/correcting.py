@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from domain.db.bulk import any_of
 from domain.db.unit import UnitOfWork
 from domain.errors import InvalidData, NotFound
 from domain.market.models import Instrument
+from domain.money import exact, quantized
 from domain.trading.announcing import announce
 from domain.trading.booking import Desk, identity_of
 from domain.trading.keys import BookKey
@@ -77,6 +79,7 @@ async def correct_trade(
     details["lot_selection"] = tuple(trade.lot_selection)
     if not {"quantity", "price"} & changes.keys():
         details["gross_amount"] = trade.gross_amount
+    details["fee_rate"] = _fee_rate(trade)
     details |= changes
     await _mark(unit, [trade.id], TradeStatus.CORRECTED)
     new = NewTrade(
@@ -165,6 +168,15 @@ async def replay_portfolio(unit: UnitOfWork, portfolio: Portfolio) -> int:
     keys = {BookKey(*row) for row in await unit.session.execute(statement.distinct())}
     await Desk(unit, portfolio).rebuild(keys)
     return len(keys)
+
+
+def _fee_rate(trade: Trade) -> Decimal | None:
+    """Return the rate at which the trade's fees were settled, when they were in other money."""
+    with exact():
+        total = trade.commission + trade.fees
+        if trade.fee_currency == trade.currency or not total:
+            return None
+        return quantized(trade.fees_settled / total)
 
 
 async def _locked(unit: UnitOfWork, trade_id: UUID) -> tuple[Trade, Portfolio, Desk]:

@@ -28,6 +28,7 @@ from domain.trading.models import LotClosure, Portfolio, Position, Trade
 from domain.trading.terms import PositionEffect, PositionMode, Side, TradeKind
 
 _ZERO = Decimal(0)
+_LONGEST_KEY = 200
 
 
 class TradeDetails(TypedDict, total=False):
@@ -236,6 +237,7 @@ class RowMaker:
         """
         executed_at = as_utc(new.executed_at, "executed_at")
         row = _columns(self._portfolio, new)
+        row["dedupe_key"] = _dedupe_key(new)
         row["executed_at"] = executed_at
         row["fx_rate_to_base"] = await self._rate(row["currency"], executed_at.date())
         return row
@@ -275,7 +277,6 @@ def _columns(portfolio: Portfolio, new: NewTrade) -> dict[str, Any]:
         "sequence": new.sequence,
         "source": new.source,
         "external_id": new.external_id,
-        "dedupe_key": new.dedupe_key or new.external_id or str(new_id()),
         "strategy": checked_part("strategy", new.strategy),
         "position_ref": _position_ref(portfolio, new.position_ref),
         "link_key": new.link_key,
@@ -286,6 +287,14 @@ def _columns(portfolio: Portfolio, new: NewTrade) -> dict[str, Any]:
         "description": new.description,
         "raw": None if new.raw is None else dict(new.raw),
     }
+
+
+def _dedupe_key(new: NewTrade) -> str:
+    key = new.dedupe_key or new.external_id or str(new_id())
+    if len(key) > _LONGEST_KEY or "\x00" in key:
+        field = "dedupe_key" if new.dedupe_key else "external_id"
+        raise InvalidData(field, key, f"be at most {_LONGEST_KEY} characters without NUL")
+    return key
 
 
 def _positive(field: str, value: Decimal) -> Decimal:

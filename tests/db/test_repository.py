@@ -28,6 +28,7 @@ from domain.errors import (
 )
 from domain.market.models import Bar, FxRate
 from domain.market.terms import InstrumentKind, Timeframe
+from domain.trading.terms import CostBasisMethod
 from tests.factories.identity import make_user
 from tests.factories.market import make_currencies, make_instrument
 from tests.factories.trading import make_portfolio, open_account
@@ -336,6 +337,26 @@ async def test_a_read_unit_refuses_to_write(db: Database) -> None:
         with pytest.raises(ReadOnly):
             await unit.session.flush()
         unit.session.expunge_all()
+
+
+async def test_a_read_unit_refuses_bulk_writes_and_raw_ones_too(db: Database) -> None:
+    account = await open_account(db)
+    async with db.read(user=account.user.id) as unit:
+        with pytest.raises(ReadOnly):
+            await unit.portfolios.insert_many([{"name": "Second"}])
+        with pytest.raises(ReadOnly):
+            await unit.portfolios.patch(account.portfolio.id, name="Renamed")
+        with pytest.raises(ReadOnly):
+            await unit.session.execute(text("DELETE FROM trading.portfolios"))
+    async with db.read(user=account.user.id) as unit:
+        assert [item.name for item in await unit.portfolios.all()] == ["Main"]
+
+
+async def test_a_word_becomes_its_member_when_it_is_assigned(db: Database) -> None:
+    account = await open_account(db, cost_basis_method="lifo")
+    assert account.portfolio.cost_basis_method is CostBasisMethod.LIFO
+    with pytest.raises(InvalidData, match="be one of fifo, lifo"):
+        account.portfolio.cost_basis_method = "fifi"  # type: ignore[assignment]  # the point
 
 
 async def test_errors_name_table_and_rule_but_no_value(db: Database) -> None:

@@ -119,6 +119,20 @@ async def test_a_tenant_cannot_write_into_another_tenants_tree(db: Database) -> 
             await unit[CashMovement].insert_many([movement])
 
 
+@pytest.mark.parametrize(
+    "values", [{"role": "admin"}, {"is_active": False}, {"password_hash": "x"}, {"username": "x"}]
+)
+async def test_a_tenant_cannot_give_itself_a_role_or_password(
+    db: Database, values: dict[str, object]
+) -> None:
+    account = await open_account(db)
+    with pytest.raises(AccessDenied):
+        async with db.transaction(user=account.user.id) as unit:
+            await unit.users.patch(account.user.id, **values)
+    async with db.transaction(user=account.user.id) as unit:
+        await unit.users.patch(account.user.id, name="Ada Lovelace")
+
+
 def test_every_table_says_who_may_do_what() -> None:
     assert set(RIGHTS) == set(metadata.tables)
 

@@ -102,6 +102,22 @@ async def test_sending_the_original_again_after_a_correction_changes_nothing(
     assert position.quantity == Decimal(9)
 
 
+async def test_a_correction_keeps_the_rate_of_fees_in_other_money(db: Database) -> None:
+    account = await open_account(db)
+    wrong = await account.trade(
+        Side.BUY,
+        "10",
+        "100",
+        fees=Decimal(2),
+        fee_currency="EUR",
+        fee_rate=Decimal("1.25"),
+    )
+    async with db.transaction(user=account.user.id) as unit:
+        corrected = await correct_trade(unit, wrong.trade.id, fees=Decimal(4))
+    assert corrected.trade.fees_settled == Decimal(5)
+    assert await breaks_of(db) == []
+
+
 async def test_changing_the_method_and_replaying_gives_the_other_methods_profit(
     db: Database,
 ) -> None:

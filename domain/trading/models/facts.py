@@ -90,7 +90,7 @@ class Trade(Owned, Record, kw_only=True, eq=False, repr=False):
         ),
         Index("ix_trades_user_time", "user_id", text("executed_at DESC"), text("id DESC")),
         Index("ix_trades_time", text("executed_at DESC"), text("id DESC")),
-        Index("ix_trades_instrument", "instrument_id", text("executed_at DESC")),
+        Index("ix_trades_instrument", "instrument_id", text("executed_at DESC"), text("id DESC")),
         Index(
             "ix_trades_link_key",
             "portfolio_id",
