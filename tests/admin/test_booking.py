@@ -62,7 +62,7 @@ async def test_a_trade_is_booked_by_form(db: Database, boss: AsyncClient) -> Non
         ({"executed_at": "2024-01-02 14:30"}, "Executed at must carry a time zone."),
         ({"instrument_id": "AAPL"}, "Instrument must be a record from the list."),
         ({"instrument_id": "00000000-0000-7000-8000-000000000000"}, "was not found"),
-        ({"external_id": "x" * 300}, "dedupe key length"),
+        ({"external_id": "x" * 300}, "must be at most 200 characters"),
         ({"quantity": "99999999999999999999", "price": "99999999999999999999"}, "must"),
     ],
 )
