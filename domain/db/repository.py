@@ -263,9 +263,12 @@ class Repository(Generic[M]):
                 yield partition
 
     async def rows(
-        self, statement: AnySelect, *, size: int = 5_000
+        self, statement: AnySelect, *, size: int = 1_000
     ) -> AsyncIterator[Sequence[Row[Any]]]:
-        """Yield plain rows of `statement` in batches: half the cost of entities."""
+        """Yield plain rows of `statement` in batches: half the cost of entities.
+
+        A thousand rows stay in the processor's cache; larger batches are slower, not faster.
+        """
         async with self._cursor_session() as session:
             connection = await session.connection()
             async with connection.stream(
