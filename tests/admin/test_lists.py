@@ -278,7 +278,12 @@ async def test_a_page_of_200_000_trades_is_read_from_an_index(
                 nodes = await plan_of(unit, page_statement(unit, listing, after))
                 over_trades = [node for node in nodes if node.get("Relation Name") == "trades"]
                 assert [node["Node Type"] for node in over_trades] == ["Index Scan"], (name, nodes)
-                sorts = [node for node in nodes if node["Node Type"] == "Sort"]
+                # A portfolio of a handful of trades may be sorted; a page of many must not.
+                sorts = [
+                    node
+                    for node in nodes
+                    if node["Node Type"] == "Sort" and node["Plan Rows"] > 100
+                ]
                 assert sorts == [], (name, after)
                 assert nodes[0]["Node Type"] == "Limit" and nodes[0]["Total Cost"] < 500, name
                 presorted = [node for node in nodes if node["Node Type"] == "Incremental Sort"]
