@@ -11,13 +11,17 @@ from domain.identity.repositories import (
     UserSessionRepository,
 )
 from domain.market.repositories import (
+    ArchivedBarRepository,
     BarRepository,
     CorporateActionRepository,
     CurrencyRepository,
+    DailyBarRepository,
     FxRateRepository,
     InstrumentAliasRepository,
     InstrumentRepository,
     LatestPriceRepository,
+    StaleDayRepository,
+    TickRepository,
 )
 from domain.trading.repositories import (
     CashMovementRepository,
@@ -44,6 +48,10 @@ class Repositories:
     instruments = repository(InstrumentRepository)
     instrument_aliases = repository(InstrumentAliasRepository)
     bars = repository(BarRepository)
+    archived_bars = repository(ArchivedBarRepository)
+    daily_bars = repository(DailyBarRepository)
+    stale_days = repository(StaleDayRepository)
+    ticks = repository(TickRepository)
     latest_prices = repository(LatestPriceRepository)
     fx_rates = repository(FxRateRepository)
     corporate_actions = repository(CorporateActionRepository)

@@ -11,6 +11,7 @@ from domain.db.objects import Grant, declare
 from domain.db.orm import Base
 from domain.db.roles import APP, READONLY, STAFF
 from domain.db.tenancy import declare_tenancy
+from domain.db.timeseries import declare_time_series
 
 _ALL: Final = "SELECT, INSERT, UPDATE, DELETE"
 _READ: Final = "SELECT"
@@ -32,6 +33,10 @@ RIGHTS: Final = {
     "market.instruments": (_GROW, _ALL),
     "market.instrument_aliases": (_READ, _ALL),
     "market.bars": (_READ, _ALL),
+    "market.bars_archive": (_READ, _ALL),
+    "market.daily_bars": (_READ, _ALL),
+    "market.stale_days": ("", _ALL),
+    "market.ticks": (_READ, _ALL),
     "market.latest_prices": (_READ, _ALL),
     "market.fx_rates": (_READ, _ALL),
     "market.corporate_actions": (_READ, _ALL),
@@ -44,9 +49,11 @@ RIGHTS: Final = {
     "trading.cash_movements": (_FACT, _FACT),
     "trading.equity_snapshots": (_ALL, _ALL),
     "messaging.outbox": ("INSERT", _ALL),
+    "timeseries.registry": (_READ, _READ),
 }
 
 metadata = Base.metadata
+declare_time_series(metadata)
 declare_tenancy(metadata, RIGHTS, tenant_table="identity.users")
 for _role in (APP, STAFF, READONLY):
     declare(metadata, Grant("SELECT", "TABLE trading.round_trips", _role))

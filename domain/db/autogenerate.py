@@ -24,7 +24,7 @@ from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult, rev_id
-from sqlalchemy import Connection, Enum, ForeignKeyConstraint, MetaData, text
+from sqlalchemy import Connection, Enum, ForeignKeyConstraint, Interval, MetaData, text
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.types import TypeDecorator, UserDefinedType
@@ -119,6 +119,10 @@ def compare(context: AutogenContext, upgrade_ops: ops.UpgradeOps) -> PriorityDis
         return PriorityDispatchResult.CONTINUE
     real, wanted = real_snapshot(connection, metadata), declared_snapshot(connection, metadata)
     _sort_dropped_tables(upgrade_ops, real)
+    for operation in upgrade_ops.ops:
+        if isinstance(operation, ops.CreateTableOp):
+            # Words between our models: a migration imports nothing of ours.
+            operation.info.clear()
     steps = difference(real, wanted, structure_of(upgrade_ops.ops, metadata))
     upgrade_ops.ops[:] = [
         *(CatalogOp(step) for step in steps.before),
@@ -320,6 +324,9 @@ def render_item(kind: str, item: object, context: AutogenContext) -> str | bool:
         The source, or False for what Alembic renders well itself.
     """
     if kind != "type":
+        return False
+    if isinstance(item, Interval):
+        # A decorator of SQLAlchemy's own, over a timestamp for servers without intervals.
         return False
     if isinstance(item, TypeDecorator):
         # The function that Alembic itself uses for types within types; there is no public one.

@@ -6,6 +6,7 @@ of parameters and are 15 to 20 times slower.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
@@ -14,8 +15,10 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
+    Dialect,
     Select,
     Table,
+    TableClause,
     TextClause,
     Uuid,
     all_,
@@ -36,6 +39,9 @@ from sqlalchemy.sql.elements import CollectionAggregate
 
 from domain.db.orm import Base
 from domain.db.session import driver_connection
+from domain.db.sqlstate import translated_error
+from domain.db.timeseries import room_for, times_in
+from domain.db.types import ExactNumeric, UtcDateTime
 from domain.errors import InvalidData
 
 M = TypeVar("M", bound=Base)
@@ -64,6 +70,7 @@ async def insert_many(
     session: AsyncSession, model: type[Base], rows: Sequence[Mapping[str, Any]]
 ) -> int:
     """Insert `rows`; all of them or none."""
+    await _make_room(session, model, rows)
     for batch in _batches(rows):
         columns = _columns(model, batch)
         if _has_arrays(columns):
@@ -79,36 +86,89 @@ async def copy_in(
     """Insert `rows` with COPY, through a temporary stage where row-level security forbids it."""
     if not rows:
         return 0
+    await _make_room(session, model, rows)
     table, columns = _table(model), _columns(model, rows)
-    connection = await session.connection()
-    driver = driver_connection(connection.sync_connection)  # type: ignore[arg-type]  # open here
-    names = [col.name for col in columns.values()]
-    dialect = connection.dialect
-    binders = [
-        col.type.dialect_impl(dialect).bind_processor(dialect) or _same for col in columns.values()
-    ]
-    records = [
-        tuple(bind(row.get(name)) for name, bind in zip(columns, binders, strict=True))
-        for row in rows
-    ]
-    if "user_id" not in table.columns:
-        await driver.copy_records_to_table(
-            table.name, schema_name=table.schema, columns=names, records=records
+    if "user_id" in table.columns:
+        names = await _stage(session, table, columns, rows)
+        await session.execute(
+            text(f"INSERT INTO {table.fullname} ({names}) SELECT {names} FROM {_STAGE}")  # noqa: S608 - names of our own columns
         )
+        await session.execute(text(f"DROP TABLE {_STAGE}"))
         return len(rows)
-    quoted = ", ".join(f'"{name}"' for name in names)
-    await session.execute(text(_STAGE.format(table=table.fullname, columns=quoted)))
-    await driver.copy_records_to_table("tradekeep_stage", columns=names, records=records)
-    await session.execute(
-        text(f"INSERT INTO {table.fullname} ({quoted}) SELECT {quoted} FROM tradekeep_stage")  # noqa: S608 - names of our own columns
-    )
-    await session.execute(text("DROP TABLE tradekeep_stage"))
+    await _copy(session, (table.schema, table.name), columns, rows)
     return len(rows)
 
 
-_STAGE: Final = (
-    "CREATE TEMP TABLE tradekeep_stage ON COMMIT DROP AS SELECT {columns} FROM {table} LIMIT 0"
-)
+_STAGE: Final = "tradekeep_stage"
+_STAGED_FROM: Final = 5_000
+
+
+async def _stage(
+    session: AsyncSession,
+    table: Table,
+    columns: Mapping[str, Column[Any]],
+    rows: Sequence[Mapping[str, Any]],
+) -> str:
+    """Copy `rows` into a temporary table; return its columns, quoted and separated by commas."""
+    names = ", ".join(f'"{col.name}"' for col in columns.values())
+    await session.execute(
+        text(
+            f"CREATE TEMP TABLE {_STAGE} ON COMMIT DROP AS SELECT {names} FROM {table.fullname}"  # noqa: S608 - names of our own columns
+            " LIMIT 0"
+        )
+    )
+    await _copy(session, (None, _STAGE), columns, rows)
+    return names
+
+
+async def _copy(
+    session: AsyncSession,
+    target: tuple[str | None, str],
+    columns: Mapping[str, Column[Any]],
+    rows: Sequence[Mapping[str, Any]],
+) -> None:
+    connection = await session.connection()
+    driver = driver_connection(connection.sync_connection)  # type: ignore[arg-type]  # open here
+    schema, name = target
+    records = _records(connection.dialect, columns, rows)
+    try:
+        await driver.copy_records_to_table(
+            name,
+            schema_name=schema,
+            columns=[col.name for col in columns.values()],
+            records=records,
+        )
+    except Exception as error:
+        # COPY goes past SQLAlchemy, and so past the event that translates.
+        if translated := translated_error(error):
+            raise translated from error
+        raise
+
+
+def _records(
+    dialect: Dialect, columns: Mapping[str, Column[Any]], rows: Sequence[Mapping[str, Any]]
+) -> Iterable[tuple[Any, ...]]:
+    """Return `rows` as tuples for COPY, checked a column at a time: a fifth of the cost."""
+    values = (list(map(itemgetter(name), rows)) for name in columns)
+    return zip(
+        *(_bound(dialect, col, given) for col, given in zip(columns.values(), values, strict=True)),
+        strict=True,
+    )
+
+
+def _bound(dialect: Dialect, col: Column[Any], values: list[Any]) -> Iterable[Any]:
+    if isinstance(col.type, ExactNumeric | UtcDateTime) and col.type.are_plain(values):
+        return values
+    bind = col.type.dialect_impl(dialect).bind_processor(dialect)
+    return values if bind is None else map(bind, values)
+
+
+async def _make_room(
+    session: AsyncSession, model: type[Base], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    table = _table(model)
+    if room := room_for(table, times_in(table, rows)):
+        await session.execute(*room)
 
 
 async def upsert_many(
@@ -116,7 +176,10 @@ async def upsert_many(
 ) -> Upserted:
     """Insert or update `rows`; the last of several rows with one key wins."""
     inserted = total = 0
-    unique = list({tuple(row[name] for name in plan.key): row for row in rows}.values())
+    await _make_room(session, plan.model, rows)
+    unique = list(dict(zip(map(itemgetter(*plan.key), rows), rows, strict=True)).values())
+    if len(unique) >= _STAGED_FROM:
+        return await _upsert_staged(session, plan, unique)
     for batch in _batches(unique):
         columns = _columns(plan.model, batch)
         if _has_arrays(columns):
@@ -125,6 +188,19 @@ async def upsert_many(
         new, written = (await session.execute(statement, _arrays(columns, batch))).one()
         inserted, total = inserted + new, total + written
     return Upserted(inserted=inserted, updated=total - inserted)
+
+
+async def _upsert_staged(
+    session: AsyncSession, plan: UpsertPlan, rows: Sequence[Mapping[str, Any]]
+) -> Upserted:
+    """Upsert by way of COPY: from thousands of rows on it is the faster one."""
+    table, columns = _table(plan.model), _columns(plan.model, rows)
+    await _stage(session, table, columns, rows)
+    stage = TableClause(_STAGE, *(column(col.name, col.type) for col in columns.values()))
+    statement = pg_insert(table).from_select(list(stage.c.keys()), select(*stage.c))
+    new, written = (await session.execute(_counted(plan, columns, statement))).one()
+    await session.execute(text(f"DROP TABLE {_STAGE}"))
+    return Upserted(inserted=new, updated=written - new)
 
 
 async def upsert_returning(
@@ -140,6 +216,7 @@ async def upsert_returning(
     """
     if not rows:
         return ()
+    await _make_room(session, model, rows)
     columns = _columns(model, rows)
     values = _arrays(columns, rows)
     statement = _insert_from_arrays(model, columns, values)
@@ -175,6 +252,7 @@ async def insert_new(
         where: The index's predicate, when it is partial.
     """
     inserted: list[M] = []
+    await _make_room(session, model, rows)
     attributes = inspect(model).column_attrs
     elements = None if key is None else [attributes[name].columns[0] for name in key]
     for batch in _batches(rows):
@@ -196,8 +274,14 @@ def none_of(idents: Iterable[UUID]) -> CollectionAggregate[Any]:
 
 
 def _upsert_statement(plan: UpsertPlan, columns: Mapping[str, Column[Any]]) -> Select[int, int]:
+    return _counted(plan, columns, _insert_from_arrays(plan.model, columns))
+
+
+def _counted(
+    plan: UpsertPlan, columns: Mapping[str, Column[Any]], statement: PgInsert
+) -> Select[int, int]:
+    """Return `statement` as an upsert that tells how many rows are new and how many written."""
     attributes = inspect(plan.model).column_attrs
-    statement = _insert_from_arrays(plan.model, columns)
     key = [attributes[name].columns[0] for name in plan.key]
     if plan.update:
         changes = {
@@ -243,8 +327,9 @@ def _columns(model: type[Base], rows: Sequence[Mapping[str, Any]]) -> dict[str, 
     for name in first:
         if name not in attributes:
             raise InvalidData(name, first[name], f"be an attribute of {model.__name__}")
+    names = first.keys()
     for index, row in enumerate(rows):
-        if row.keys() != first.keys():
+        if row.keys() != names:
             raise InvalidData(f"rows[{index}]", sorted(row), "have the same attributes as rows[0]")
     return {name: cast("Column[Any]", attributes[name].columns[0]) for name in first}
 
@@ -275,7 +360,3 @@ def _table(model: type[Base]) -> Table:
 def _batches(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
     for start in range(0, len(rows), BATCH):
         yield rows[start : start + BATCH]
-
-
-def _same(value: Any) -> Any:
-    return value

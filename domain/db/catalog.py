@@ -6,12 +6,12 @@ it, which is what `domain.db.autogenerate` writes into migrations. Owners and ph
 (column order, statistics targets) are left out. The query itself is ``catalog.sql``.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 
 class Address(NamedTuple):
@@ -93,15 +93,16 @@ def snapshot(
         generated: Schemas of which only the existence and the rights are looked at.
         extensions: The extensions to look for.
     """
-    scope = {
-        "schemas": list(schemas),
-        "generated": list(generated),
-        "extensions": list(extensions),
-    }
     savepoint = connection.begin_nested()
     try:
         # PostgreSQL qualifies every name that the search path does not find.
         connection.exec_driver_sql("SET LOCAL search_path = pg_catalog")
+        scope = {
+            "schemas": list(schemas),
+            "generated": list(generated),
+            "extensions": list(extensions),
+            **_series(connection),
+        }
         facts = list(_facts(connection, scope))
         facts += _comments(connection, facts)
         return Snapshot({fact.name: fact for fact in facts}, _needs(connection, facts))
@@ -109,7 +110,18 @@ def snapshot(
         savepoint.rollback()
 
 
-def _facts(connection: Connection, scope: dict[str, list[str]]) -> Iterator[Fact]:
+def _series(connection: Connection) -> dict[str, list[Any]]:
+    """Return which tables the database's own registry calls time series, and how they grow."""
+    rows: Sequence[Row[Any]] = ()
+    if connection.scalar(_HAS_SERIES):
+        has_hypertables = connection.scalar(_HAS_HYPERTABLES)
+        rows = connection.execute(_HYPERTABLES if has_hypertables else _PARTITIONED).all()
+    columns = list(zip(*rows, strict=True)) or [()] * 3
+    names = ("series", "series_definitions", "series_creates")
+    return {name: list(column) for name, column in zip(names, columns, strict=True)}
+
+
+def _facts(connection: Connection, scope: dict[str, list[Any]]) -> Iterator[Fact]:
     query = text(resources.files("domain.db").joinpath("catalog.sql").read_text())
     for row in connection.execute(query, scope).mappings():
         yield Fact(
@@ -172,7 +184,26 @@ def _depends(connection: Connection) -> list[tuple[int, ...]]:
     return [tuple(row) for row in connection.execute(_DEPENDS)]
 
 
-_REMARKS: Final = frozenset({"comment", "grant", "identity", "not null", "row security", "storage"})
+_REMARKS: Final = frozenset(
+    {"comment", "grant", "identity", "not null", "row security", "storage", "time series"}
+)
+_HAS_SERIES: Final = text("SELECT to_regclass('timeseries.registry') IS NOT NULL")
+_HAS_HYPERTABLES: Final = text("SELECT to_regclass('_timescaledb_catalog.hypertable') IS NOT NULL")
+# Only what the registry says and the table is: one that was changed by hand is no series.
+_SERIES: Final = """
+    SELECT c.oid::bigint,
+           concat_ws(' ', 'by', quote_ident(by), 'every', every, 'coarse after ' || coarse_after,
+                     'segment by ' || segment_by),
+           format('SELECT timeseries.convert(%L, %L, %L, %L, %L)',
+                  format('%I.%I', nspname, relname), by, every, coarse_after, segment_by)
+    FROM timeseries.registry JOIN pg_class AS c ON c.oid = relation
+    JOIN pg_namespace AS n ON n.oid = relnamespace
+    WHERE relkind = 'p'"""
+_PARTITIONED: Final = text(_SERIES)
+_HYPERTABLES: Final = text(
+    f"{_SERIES} OR (nspname, relname) IN (SELECT schema_name, table_name"  # noqa: S608 - two constants
+    " FROM _timescaledb_catalog.hypertable)"
+)
 _COMMENT_WORDS: Final = {
     "table column": "COLUMN",
     "view column": "COLUMN",

@@ -1,5 +1,6 @@
 -- Every fact of the schemas :schemas and the extensions :extensions, one row each; of the schemas
--- :generated only that they exist and who may use them.
+-- :generated only that they exist and who may use them. :series are the tables that the registry
+-- of time series names, in three arrays: ids, how they grow, the calls that make them so.
 -- Read by domain/db/catalog.py, which explains the columns. Expects search_path = pg_catalog, so
 -- that the server qualifies every name it prints. What an extension brought is left out.
 WITH spaces AS (
@@ -148,7 +149,8 @@ fact (classid, objid, subid, kind, aspect, relation, column_name, shape, definit
   SELECT 'pg_class'::regclass, oid, 0, 'table', '', name, NULL, '',
          concat_ws(' ', CASE relkind WHEN 'f' THEN 'FOREIGN' END,
                    CASE relpersistence WHEN 'u' THEN 'UNLOGGED' END, 'TABLE',
-                   'PARTITION BY ' || pg_get_partkeydef(oid),
+                   CASE WHEN oid = ANY (CAST(:series AS oid[])) THEN NULL
+                        ELSE 'PARTITION BY ' || pg_get_partkeydef(oid) END,
                    'PARTITION ' || pg_get_expr(relpartbound, oid)),
          '{}', '{}'
   FROM tables
@@ -260,6 +262,13 @@ fact (classid, objid, subid, kind, aspect, relation, column_name, shape, definit
                                   ORDER BY pg_get_userbyid(role)) FROM unnest(polroles) AS role),
       'USING (' || pg_get_expr(polqual, polrelid) || ')',
       'WITH CHECK (' || pg_get_expr(polwithcheck, polrelid) || ')') AS definition) AS described
+
+  UNION ALL
+  SELECT 'pg_class'::regclass, oid, 0, 'time series', 'time series', name, NULL, '', definition,
+         ARRAY[create_sql], ARRAY[format('SELECT timeseries.revert(%L)', name)]
+  FROM unnest(CAST(:series AS oid[]), CAST(:series_definitions AS text[]),
+              CAST(:series_creates AS text[])) AS s (relation_oid, definition, create_sql)
+       JOIN tables ON tables.oid = relation_oid
 
   UNION ALL
   SELECT 'pg_class'::regclass, oid, 0, 'storage', 'storage parameters', name, NULL, '', options,

@@ -17,7 +17,8 @@ from domain.db.objects import literal, quoted
 # In this order where nothing else decides; reversed when they go.
 _KINDS: Final = (
     "schema", "extension", "type", "sequence", "routine", "table", "column", "not null", "identity",
-    "default", "primary key", "unique", "check", "exclusion", "foreign key", "index", "statistics",
+    "time series", "default", "primary key", "unique", "check", "exclusion", "foreign key", "index",
+    "statistics",
     "storage", "view", "rule", "trigger", "row security", "policy", "grant", "comment",
 )  # fmt: skip
 # These exist before the tables and outlive them.
@@ -249,8 +250,10 @@ class _Plan:
         table = self.real.facts.get(f"table {fact.relation}")
         if fact.kind not in {"index", "check", "foreign key"} or table is None:
             return False
+        if f"time series on table {fact.relation}" in self.real.facts:
+            return False
         is_checked = not fact.definition.endswith((" NOT VALID", " NOT ENFORCED"))
-        # Partitioned tables can do neither CONCURRENTLY nor, for foreign keys, NOT VALID.
+        # Partitioned tables and hypertables can do neither CONCURRENTLY nor NOT VALID for keys.
         return is_checked and table.definition == "TABLE"
 
 

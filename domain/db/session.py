@@ -3,13 +3,15 @@
 They bind the scope when they first take a connection; nobody else touches it.
 """
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Table, event, inspect
 from sqlalchemy.orm import Session, SessionTransaction
 
 from domain.db.driver import ScopedConnection
 from domain.db.scope import Scope
+from domain.db.timeseries import room_for, series_of
 from domain.errors import ReadOnly
 
 SCOPE = "scope"
@@ -45,6 +47,19 @@ def _bind_scope(session: Session, _: SessionTransaction, connection: Connection)
     driver.bound_scope = None
     connection.exec_driver_sql(scope.statement(local=False))
     driver.bound_scope = scope
+
+
+@event.listens_for(WriteSession, "before_flush")
+def _make_room(session: Session, *_: Any) -> None:
+    """Make the partitions for new rows of time series before they are inserted."""
+    times: dict[Table, list[datetime]] = {}
+    for entity in session.new:
+        table = inspect(type(entity)).local_table
+        if isinstance(table, Table) and (found := series_of(table)):
+            times.setdefault(table, []).append(getattr(entity, found.by))
+    for table, moments in times.items():
+        if room := room_for(table, moments):
+            session.execute(*room)
 
 
 @event.listens_for(ReadSession, "before_flush")

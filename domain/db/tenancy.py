@@ -15,6 +15,7 @@ from domain.db.objects import (
     Policy,
     RowSecurity,
     declare,
+    generated_schemas,
     qualified,
     quoted,
     schemas,
@@ -39,7 +40,7 @@ def declare_tenancy(metadata: MetaData, rights: Rights, *, tenant_table: str) ->
     Raises:
         KeyError: A table has no rights: a new table must say who may do what.
     """
-    for schema in schemas(metadata):
+    for schema in sorted({*schemas(metadata)} - generated_schemas(metadata)):
         for role in (APP, STAFF, READONLY):
             declare(metadata, Grant("USAGE", f"SCHEMA {quoted(schema)}", role))
     for name, table in metadata.tables.items():

@@ -4,9 +4,11 @@ A type guards values that come through SQLAlchemy; the CHECK of the same name gu
 psql and every other door.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from types import NoneType
 from typing import Any, ClassVar
 
 from sqlalchemy import Column, DateTime, Dialect, Numeric, Text
@@ -32,6 +34,10 @@ class ExactNumeric(TypeDecorator[Decimal]):
         del dialect
         return None if value is None else checked(value)
 
+    def are_plain(self, values: Collection[Any]) -> bool:
+        """Tell whether all of `values` are Decimals: COPY may send them, the CHECK judges them."""
+        return {*map(type, values)} <= {Decimal, NoneType}
+
     def check_for(self, column: str) -> str:
         """Return the range condition; NaN compares greater than any number, so it fails too."""
         return f"abs({column}) < 100000000000000000000 AND min_scale({column}) <= 18"
@@ -50,6 +56,13 @@ class UtcDateTime(TypeDecorator[datetime]):
         """Convert to UTC or refuse."""
         del dialect
         return None if value is None else as_utc(value)
+
+    def are_plain(self, values: Collection[Any]) -> bool:
+        """Tell whether all of `values` are aware datetimes or None."""
+        kinds = {*map(type, values)}
+        if not kinds <= {datetime, NoneType}:
+            return False
+        return all(value is None or value.tzinfo is not None for value in values)
 
 
 class _Members(dict[str | None, StrEnum | None]):

@@ -1,6 +1,6 @@
 """What is stored about markets. Global rows: no tenant owns them."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -14,12 +14,14 @@ from sqlalchemy import (
     Index,
     SmallInteger,
     UniqueConstraint,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, MappedAsDataclass, mapped_column, relationship
 
 from domain.db.orm import Amount, Base, Price, Quantity, Ratio, Record, Timestamped, Versioned
+from domain.db.timeseries import series
 from domain.db.types import ClosedText, OpenText
 from domain.market.terms import CorporateActionKind, InstrumentKind, OptionType, Timeframe
 
@@ -114,6 +116,11 @@ class Instrument(Versioned, Timestamped, Record, kw_only=True, eq=False, repr=Fa
             name="option_terms",
         ),
         CheckConstraint("multiplier > 0", name="multiplier_positive"),
+        # The server knows the zones: an unknown one is an error of its own.
+        CheckConstraint(
+            "timezone(time_zone, TIMESTAMPTZ '2000-01-01 00:00Z') IS NOT NULL OR time_zone IS NULL",
+            name="time_zone_known",
+        ),
         CheckConstraint(
             "NOT is_inverse OR settlement_currency IS NOT NULL", name="inverse_settlement"
         ),
@@ -173,6 +180,9 @@ class Instrument(Versioned, Timestamped, Record, kw_only=True, eq=False, repr=Fa
     status: Mapped[InstrumentStatus] = mapped_column(
         ClosedText(InstrumentStatus), default=InstrumentStatus.ACTIVE, comment="Whether it trades"
     )
+    time_zone: Mapped[str | None] = mapped_column(
+        default=None, comment="IANA zone of its trading day, e.g. America/New_York; NULL: UTC"
+    )
     listed_on: Mapped[date | None] = mapped_column(default=None, comment="First trading day")
     delisted_on: Mapped[date | None] = mapped_column(default=None, comment="Day it left the market")
     details: Mapped[dict[str, Any]] = mapped_column(
@@ -231,30 +241,24 @@ class InstrumentAlias(Record, kw_only=True, eq=False, repr=False):
         return f"{self.source}:{self.symbol}"
 
 
-class Bar(Base, kw_only=True, eq=False, repr=False):
-    """Open, high, low, close and volume of one interval, as traded: not adjusted for splits."""
-
-    __tablename__ = "bars"
-    __table_args__ = (
-        CheckConstraint(
-            "high >= low AND high >= open AND high >= close AND low <= open AND low <= close",
-            name="ohlc_order",
-        ),
-        CheckConstraint("volume >= 0", name="volume_not_negative"),
-        Index("ix_bars_time", "time", postgresql_using="brin"),
-        {"schema": _SCHEMA, "comment": "Price bars, raw"},
-    )
+class BarColumns(MappedAsDataclass, kw_only=True, eq=False, repr=False):
+    """What a bar is, wherever it is kept."""
 
     instrument_id: Mapped[UUID] = mapped_column(
         ForeignKey("market.instruments.id", ondelete="RESTRICT"),
         primary_key=True,
+        sort_order=-80,
         comment="The instrument",
     )
     timeframe: Mapped[Timeframe] = mapped_column(
-        ClosedText(Timeframe), primary_key=True, comment="Length of the interval"
+        ClosedText(Timeframe), primary_key=True, sort_order=-70, comment="Length of the interval"
     )
-    time: Mapped[datetime] = mapped_column(primary_key=True, comment="Start of the interval, UTC")
-    source: Mapped[str] = mapped_column(OpenText(), primary_key=True, comment="Where it came from")
+    time: Mapped[datetime] = mapped_column(
+        primary_key=True, sort_order=-60, comment="Start of the interval, UTC"
+    )
+    source: Mapped[str] = mapped_column(
+        OpenText(), primary_key=True, sort_order=-50, comment="Where it came from"
+    )
     open: Mapped[Price] = mapped_column(comment="First price, quote currency a unit")
     high: Mapped[Price] = mapped_column(comment="Highest price, quote currency a unit")
     low: Mapped[Price] = mapped_column(comment="Lowest price, quote currency a unit")
@@ -267,7 +271,143 @@ class Bar(Base, kw_only=True, eq=False, repr=False):
         BigInteger, default=None, comment="Number of trades"
     )
 
+
+def _bar_checks() -> tuple[CheckConstraint, ...]:
+    return (
+        CheckConstraint(
+            "high >= low AND high >= open AND high >= close AND low <= open AND low <= close",
+            name="ohlc_order",
+        ),
+        CheckConstraint("volume >= 0", name="volume_not_negative"),
+    )
+
+
+class Bar(BarColumns, Base, kw_only=True, eq=False, repr=False):
+    """Open, high, low, close and volume of one interval, as traded: not adjusted for splits."""
+
+    __tablename__ = "bars"
+    __table_args__ = (
+        *_bar_checks(),
+        Index("ix_bars_time", "time", postgresql_using="brin"),
+        {
+            "schema": _SCHEMA,
+            "comment": "Price bars, raw",
+            "info": series(
+                by="time",
+                every=timedelta(days=30),
+                coarse_after=timedelta(days=730),
+                segment_by="instrument_id",
+            ),
+        },
+    )
+
     instrument: Mapped[Instrument] = relationship(init=False, lazy="raise_on_sql")
+
+
+class ArchivedBar(BarColumns, Base, kw_only=True, eq=False, repr=False):
+    """A bar that retention moved out of the way; `domain.ops.retention` fills this."""
+
+    __tablename__ = "bars_archive"
+    __table_args__ = (
+        *_bar_checks(),
+        {
+            "schema": _SCHEMA,
+            "comment": "Price bars that retention moved out of market.bars",
+            "info": series(
+                by="time",
+                every=timedelta(days=30),
+                coarse_after=timedelta(days=730),
+                segment_by="instrument_id",
+            ),
+        },
+    )
+
+    instrument: Mapped[Instrument] = relationship(init=False, lazy="raise_on_sql")
+
+
+class DailyBar(Base, kw_only=True, eq=False, repr=False):
+    """One day of an instrument: a roll-up of its bars that `domain.market.rolling_up` keeps."""
+
+    __tablename__ = "daily_bars"
+    __table_args__ = (
+        *_bar_checks(),
+        Index(None, "on"),
+        {"schema": _SCHEMA, "comment": "Days rolled up from bars"},
+    )
+
+    instrument_id: Mapped[UUID] = mapped_column(
+        ForeignKey("market.instruments.id", ondelete="RESTRICT"),
+        primary_key=True,
+        comment="The instrument",
+    )
+    on: Mapped[date] = mapped_column(
+        primary_key=True, comment="Trading day in the instrument's time zone"
+    )
+    source: Mapped[str] = mapped_column(OpenText(), primary_key=True, comment="Source of the bars")
+    timeframe: Mapped[Timeframe] = mapped_column(
+        ClosedText(Timeframe), comment="What it was rolled up from: the finest of the day"
+    )
+    open: Mapped[Price] = mapped_column(comment="First price, quote currency a unit")
+    high: Mapped[Price] = mapped_column(comment="Highest price, quote currency a unit")
+    low: Mapped[Price] = mapped_column(comment="Lowest price, quote currency a unit")
+    close: Mapped[Price] = mapped_column(comment="Last price, quote currency a unit")
+    volume: Mapped[Quantity] = mapped_column(comment="Units traded")
+    bars_count: Mapped[int] = mapped_column(comment="Bars it was rolled up from")
+    vwap: Mapped[Price | None] = mapped_column(
+        default=None,
+        comment="Volume-weighted average price; NULL when a bar with volume has none",
+    )
+    trades_count: Mapped[int | None] = mapped_column(
+        BigInteger, default=None, comment="Number of trades; NULL when a bar does not say"
+    )
+
+    instrument: Mapped[Instrument] = relationship(init=False, lazy="raise_on_sql")
+
+
+class StaleDay(Base, kw_only=True, eq=False, repr=False):
+    """A day whose bars changed since it was rolled up."""
+
+    __tablename__ = "stale_days"
+    __table_args__ = ({"schema": _SCHEMA, "comment": "Days that wait for their roll-up"},)
+
+    instrument_id: Mapped[UUID] = mapped_column(
+        ForeignKey("market.instruments.id", ondelete="CASCADE"),
+        primary_key=True,
+        comment="The instrument",
+    )
+    on: Mapped[date] = mapped_column(primary_key=True, comment="UTC day of the bars")
+    marked_at: Mapped[datetime] = mapped_column(
+        init=False, server_default=func.now(), comment="When the last of them changed, UTC"
+    )
+
+
+class Tick(Base, kw_only=True, eq=False, repr=False):
+    """One trade or quote of the market, as it was reported."""
+
+    __tablename__ = "ticks"
+    __table_args__ = (
+        CheckConstraint("bid IS NULL OR ask IS NULL OR bid <= ask", name="bid_below_ask"),
+        CheckConstraint("size >= 0", name="size_not_negative"),
+        {
+            "schema": _SCHEMA,
+            "comment": "Trades and quotes of the market",
+            "info": series(by="time", every=timedelta(days=7), segment_by="instrument_id"),
+        },
+    )
+
+    # No foreign key: it would be checked a row; `ingest_ticks` checks the instruments of a batch.
+    instrument_id: Mapped[UUID] = mapped_column(primary_key=True, comment="The instrument")
+    time: Mapped[datetime] = mapped_column(primary_key=True, comment="When it happened, UTC")
+    sequence: Mapped[int] = mapped_column(
+        BigInteger, primary_key=True, default=0, comment="Order of ticks of one instant"
+    )
+    source: Mapped[str] = mapped_column(OpenText(), primary_key=True, comment="Where it came from")
+    price: Mapped[Price] = mapped_column(comment="Price, quote currency a unit")
+    size: Mapped[Quantity | None] = mapped_column(
+        default=None, comment="Units traded; NULL for a quote"
+    )
+    bid: Mapped[Price | None] = mapped_column(default=None, comment="Best bid, quote currency")
+    ask: Mapped[Price | None] = mapped_column(default=None, comment="Best ask, quote currency")
 
 
 class LatestPrice(Base, kw_only=True, eq=False, repr=False):

@@ -9,13 +9,17 @@ from sqlalchemy import or_, select
 
 from domain.db.repository import Repository
 from domain.market.models import (
+    ArchivedBar,
     Bar,
     CorporateAction,
     Currency,
+    DailyBar,
     FxRate,
     Instrument,
     InstrumentAlias,
     LatestPrice,
+    StaleDay,
+    Tick,
 )
 from domain.market.terms import Timeframe
 from domain.money import exact
@@ -79,6 +83,38 @@ class BarRepository(Repository[Bar]):
         )
         found = await self.session.execute(statement)
         return [(instrument_id, time, close) for instrument_id, time, close in found]
+
+
+class ArchivedBarRepository(Repository[ArchivedBar]):
+    """Price bars that retention moved out of the way."""
+
+
+class DailyBarRepository(Repository[DailyBar]):
+    """Days rolled up from bars."""
+
+    async def between(self, instrument_id: UUID, *, start: date, end: date) -> Sequence[DailyBar]:
+        """Return the days with ``start <= on < end``, oldest first; one a source."""
+        inside = self.query(
+            DailyBar.instrument_id == instrument_id, DailyBar.on >= start, DailyBar.on < end
+        )
+        return await self.all(inside.order_by(DailyBar.on, DailyBar.source))
+
+
+class StaleDayRepository(Repository[StaleDay]):
+    """Days that wait for their roll-up."""
+
+
+class TickRepository(Repository[Tick]):
+    """Trades and quotes of the market."""
+
+    async def between(
+        self, instrument_id: UUID, *, start: datetime, end: datetime
+    ) -> Sequence[Tick]:
+        """Return ticks with ``start <= time < end``, oldest first."""
+        inside = self.query(
+            Tick.instrument_id == instrument_id, Tick.time >= start, Tick.time < end
+        )
+        return await self.all(inside.order_by(Tick.time, Tick.sequence))
 
 
 class LatestPriceRepository(Repository[LatestPrice]):
