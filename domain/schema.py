@@ -3,6 +3,7 @@
 from typing import Final
 
 import domain.identity.models
+import domain.market.declarations
 import domain.market.models
 import domain.messaging.models
 import domain.trading.declarations

@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     statement_timeout: float = Field(default=30, gt=0, le=86_400)
     lock_timeout: float = Field(default=5, gt=0, le=3_600)
     idle_timeout: float = Field(default=60, gt=0, le=86_400)
+    keep_ticks_days: int | None = Field(default=None, ge=1, le=36_500)
+    keep_bars_days: int | None = Field(default=None, ge=1, le=36_500)
+    compress_after_days: int | None = Field(default=30, ge=1, le=36_500)
     session_idle_minutes: int = Field(default=30, ge=1, le=1_440)
     session_hours: int = Field(default=12, ge=1, le=720)
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     TextClause,
     Uuid,
     all_,
+    and_,
     any_,
     bindparam,
     column,
@@ -40,7 +41,7 @@ from sqlalchemy.sql.elements import CollectionAggregate
 from domain.db.orm import Base
 from domain.db.session import driver_connection
 from domain.db.sqlstate import translated_error
-from domain.db.timeseries import room_for, times_in
+from domain.db.timeseries import room_for, series_of, times_in
 from domain.db.types import ExactNumeric, UtcDateTime
 from domain.errors import InvalidData
 
@@ -59,11 +60,19 @@ class Upserted:
 
 @dataclass(frozen=True, slots=True)
 class UpsertPlan:
-    """Where an upsert goes: the model, its unique key, and what to overwrite."""
+    """Where an upsert goes: the model, its unique key, and what to overwrite.
+
+    Args:
+        model: The model.
+        key: Attributes of a unique constraint.
+        update: Attributes to overwrite; empty leaves existing rows alone.
+        newer: An attribute that must not go back: a row with a smaller one changes nothing.
+    """
 
     model: type[Base]
     key: tuple[str, ...]
     update: tuple[str, ...]
+    newer: str | None = None
 
 
 async def insert_many(
@@ -135,7 +144,7 @@ async def _copy(
         await driver.copy_records_to_table(
             name,
             schema_name=schema,
-            columns=[col.name for col in columns.values()],
+            columns=_names(columns),
             records=records,
         )
     except Exception as error:
@@ -184,7 +193,7 @@ async def upsert_many(
         columns = _columns(plan.model, batch)
         if _has_arrays(columns):
             raise InvalidData("rows", list(columns), "have no array column in an upsert")
-        statement = _upsert_statement(plan, columns)
+        statement = _counted(plan, columns, _from_arrays(columns))
         new, written = (await session.execute(statement, _arrays(columns, batch))).one()
         inserted, total = inserted + new, total + written
     return Upserted(inserted=inserted, updated=total - inserted)
@@ -197,8 +206,8 @@ async def _upsert_staged(
     table, columns = _table(plan.model), _columns(plan.model, rows)
     await _stage(session, table, columns, rows)
     stage = TableClause(_STAGE, *(column(col.name, col.type) for col in columns.values()))
-    statement = pg_insert(table).from_select(list(stage.c.keys()), select(*stage.c))
-    new, written = (await session.execute(_counted(plan, columns, statement))).one()
+    counted = _counted(plan, columns, select(*stage.c))
+    new, written = (await session.execute(counted)).one()
     await session.execute(text(f"DROP TABLE {_STAGE}"))
     return Upserted(inserted=new, updated=written - new)
 
@@ -273,28 +282,40 @@ def none_of(idents: Iterable[UUID]) -> CollectionAggregate[Any]:
     return all_(literal(list(idents), ARRAY(Uuid())))
 
 
-def _upsert_statement(plan: UpsertPlan, columns: Mapping[str, Column[Any]]) -> Select[int, int]:
-    return _counted(plan, columns, _insert_from_arrays(plan.model, columns))
-
-
 def _counted(
-    plan: UpsertPlan, columns: Mapping[str, Column[Any]], statement: PgInsert
+    plan: UpsertPlan, columns: Mapping[str, Column[Any]], incoming: Select[Any]
 ) -> Select[int, int]:
-    """Return `statement` as an upsert that tells how many rows are new and how many written."""
+    """Return an upsert of `incoming` that tells how many rows are new and how many written."""
+    table = _table(plan.model)
+    statement = _resolved(plan, pg_insert(table).from_select(_names(columns), incoming))
+    if series_of(table) is None:
+        # A row that this command inserted has no deleting transaction yet.
+        written = statement.returning(text("(xmax = 0) AS is_new")).cte("written")
+        flag: ColumnElement[bool] = column("is_new", Boolean)
+        return select(func.count().filter(flag), func.count()).select_from(written)
+    # Partitioned tables do not give system columns back: what was there is counted before.
+    written = statement.returning(literal(1)).cte("written")
+    given = incoming.subquery("given")
+    key = [columns[name].name for name in plan.key]
+    same = and_(*(given.c[name] == table.c[name] for name in key))
+    known = select(func.count()).select_from(given.join(table, same)).scalar_subquery()
+    new = func.count() - known if plan.update else func.count()
+    return select(new, func.count()).select_from(written)
+
+
+def _resolved(plan: UpsertPlan, statement: PgInsert) -> PgInsert:
+    """Return `statement` with what happens to rows whose key is there."""
     attributes = inspect(plan.model).column_attrs
     key = [attributes[name].columns[0] for name in plan.key]
-    if plan.update:
-        changes = {
-            columns[name].name: statement.excluded[columns[name].name] for name in plan.update
-        }
-        statement = statement.on_conflict_do_update(index_elements=key, set_=changes)
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=key)
-    # A row that this command inserted has no deleting transaction yet; works on every version.
-    is_new = text("(xmax = 0) AS is_new")
-    written = statement.returning(is_new).cte("written")
-    flag: ColumnElement[bool] = column("is_new", Boolean)
-    return select(func.count().filter(flag), func.count()).select_from(written)
+    if not plan.update:
+        return statement.on_conflict_do_nothing(index_elements=key)
+    overwritten = [attributes[name].columns[0].name for name in plan.update]
+    changes = {name: statement.excluded[name] for name in overwritten}
+    where = None
+    if plan.newer is not None:
+        stored = attributes[plan.newer].columns[0]
+        where = statement.excluded[stored.name] >= stored
+    return statement.on_conflict_do_update(index_elements=key, set_=changes, where=where)
 
 
 def _insert_from_arrays(
@@ -302,23 +323,32 @@ def _insert_from_arrays(
     columns: Mapping[str, Column[Any]],
     values: Mapping[str, Any] | None = None,
 ) -> PgInsert:
+    # With values of its own the statement returns entities; with parameters it must go to the
+    # table, because parameters of an ORM insert are taken for rows.
+    target = _table(model) if values is None else model
+    return pg_insert(target).from_select(_names(columns), _from_arrays(columns, values))
+
+
+def _from_arrays(
+    columns: Mapping[str, Column[Any]], values: Mapping[str, Any] | None = None
+) -> Select[Any]:
+    """Return the SELECT of rows that travel as one array a column."""
     parameters = (
         bindparam(
             name, None if values is None else values[name], type_=ARRAY(col.type, dimensions=1)
         )
         for name, col in columns.items()
     )
-    names = [col.name for col in columns.values()]
     incoming = (
         func.unnest(*parameters)
         .table_valued(*(column(col.name, col.type) for col in columns.values()))
         .render_derived(name="incoming")
     )
-    source = select(*(incoming.c[name] for name in names))
-    # With values of its own the statement returns entities; with parameters it must go to the
-    # table, because parameters of an ORM insert are taken for rows.
-    target = _table(model) if values is None else model
-    return pg_insert(target).from_select(names, source)
+    return select(*(incoming.c[name] for name in _names(columns)))
+
+
+def _names(columns: Mapping[str, Column[Any]]) -> list[str]:
+    return [col.name for col in columns.values()]
 
 
 def _columns(model: type[Base], rows: Sequence[Mapping[str, Any]]) -> dict[str, Column[Any]]:

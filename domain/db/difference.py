@@ -240,9 +240,10 @@ class _Plan:
             retry = fact.drop[0].replace("DROP INDEX", "DROP INDEX IF EXISTS", 1)
             create = _PLAIN_INDEX.sub(r"CREATE \1INDEX CONCURRENTLY ", fact.create[0])
             return replace(step, upgrade=(), downgrade=()), [replace(step, upgrade=(retry, create))]
+        unchecked = f"{fact.create[0]} NOT VALID"
         validate = fact.drop[0].replace(" DROP CONSTRAINT ", " VALIDATE CONSTRAINT ", 1)
-        return replace(step, upgrade=(f"{fact.create[0]} NOT VALID",)), [
-            replace(step, upgrade=(validate,), downgrade=())
+        return replace(step, upgrade=(unchecked,)), [
+            replace(step, upgrade=(validate,), downgrade=(*fact.drop, unchecked))
         ]
 
     def _reads_all_rows(self, fact: Fact) -> bool:

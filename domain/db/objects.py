@@ -494,6 +494,11 @@ BEGIN
      AND to_regprocedure('public.uuidv7()') IS NULL THEN
     {UUID7_FUNCTION};
   END IF;
+  -- Functions of our owner are closed to everybody; every row's default needs this one.
+  IF to_regprocedure('public.uuidv7()') IS NOT NULL
+     AND NOT has_function_privilege('public', 'public.uuidv7()', 'EXECUTE') THEN
+    GRANT EXECUTE ON FUNCTION public.uuidv7() TO PUBLIC;
+  END IF;
 END
 $fallback$
 """

@@ -361,7 +361,12 @@ class Repository(Generic[M]):
         return await bulk.copy_in(self.session, self.model, self._owned(rows))
 
     async def upsert_many(
-        self, rows: Sequence[Mapping[str, Any]], *, key: Sequence[str], update: Sequence[str]
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        key: Sequence[str],
+        update: Sequence[str],
+        newer: str | None = None,
     ) -> Upserted:
         """Insert rows or update those whose `key` exists.
 
@@ -369,8 +374,9 @@ class Repository(Generic[M]):
             rows: Values by attribute name; the last of several rows with one key wins.
             key: Attributes of a unique constraint.
             update: Attributes to overwrite; empty leaves existing rows alone.
+            newer: An attribute that must not go back: a row with a smaller one changes nothing.
         """
-        plan = bulk.UpsertPlan(self.model, tuple(key), tuple(update))
+        plan = bulk.UpsertPlan(self.model, tuple(key), tuple(update), newer)
         return await bulk.upsert_many(self.session, plan, self._owned(rows))
 
     async def delete_where(self, *where: ColumnElement[bool]) -> int:

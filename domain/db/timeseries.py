@@ -12,7 +12,7 @@ partition: rows in it would keep later partitions from being made.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import REGCLASS
 
+from domain.clock import as_utc
 from domain.db.objects import Function, Grant, Schema, View, declare, literal, qualified
 from domain.db.roles import APP, STAFF
 from domain.errors import InvalidData
@@ -142,15 +143,18 @@ def room_for(table: Table, times: Iterable[datetime]) -> tuple[TextClause, dict[
         times: Aware instants of the rows to come.
 
     Raises:
-        InvalidData: An instant is before 1900 or after 2299.
+        InvalidData: An instant is naive, before 1900 or after 2299.
     """
-    if series_of(table) is None or not (moments := [*times]):
+    if series_of(table) is None or not (moments := {*times}):
         return None
-    first, last = min(moments), max(moments)
-    for moment in (first, last):
+    if {moment.tzinfo for moment in moments} != {UTC}:
+        moments = {*map(as_utc, moments)}
+    for moment in (min(moments), max(moments)):
         if not _EARLIEST_YEAR <= moment.year <= _LATEST_YEAR:
             raise InvalidData("time", moment, "be from 1900 to 2299")
-    return _ENSURE, {"relation": table.fullname, "first": first, "last": last}
+    # Every piece begins at a midnight, so the days of the rows say which ones are needed.
+    days = sorted({moment.date() for moment in moments})
+    return _ENSURE, {"relation": table.fullname, "days": days}
 
 
 def times_in(table: Table, rows: Iterable[Mapping[str, Any]]) -> list[datetime]:
@@ -159,11 +163,9 @@ def times_in(table: Table, rows: Iterable[Mapping[str, Any]]) -> list[datetime]:
     return [] if found is None else [row[found.by] for row in rows]
 
 
-_ENSURE_SIGNATURE: Final = (
-    f"{SCHEMA}.ensure(regclass, timestamp with time zone, timestamp with time zone)"
-)
+_ENSURE_SIGNATURE: Final = f"{SCHEMA}.ensure(regclass, date[])"
 _ENSURE: Final = text(
-    f"SELECT {SCHEMA}.ensure(CAST(CAST(:relation AS text) AS regclass), :first, :last)"
+    f"SELECT {SCHEMA}.ensure(CAST(CAST(:relation AS text) AS regclass), CAST(:days AS date[]))"
 )
 _SAFE_PATH: Final = "SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'"
 
@@ -278,7 +280,7 @@ END
 _ENSURE_BODY: Final = """
 DECLARE
   grows timeseries.registry;
-  moment timestamptz := first;
+  wanted date; moment timestamptz; covered_until timestamptz := '-infinity';
   lower_end timestamptz; upper_end timestamptz; neighbour timestamptz;
   bare text; part text;
   is_locked boolean := false;
@@ -291,23 +293,24 @@ BEGIN
   IF (SELECT relkind FROM pg_class WHERE oid = relation) <> 'p' THEN
     RETURN 0; -- TimescaleDB makes its chunks itself
   END IF;
-  IF first < '1900-01-01' OR last >= '2300-01-01' THEN
-    RAISE EXCEPTION 'the time of % must be from 1900 to 2299', relation
-      USING ERRCODE = 'datetime_field_overflow';
-  END IF;
-  WHILE moment <= last LOOP
+  FOR wanted IN SELECT DISTINCT day FROM unnest(days) AS day ORDER BY day LOOP
+    moment := wanted;
+    CONTINUE WHEN moment < covered_until;
+    IF wanted NOT BETWEEN '1900-01-01' AND '2299-12-31' THEN
+      RAISE EXCEPTION 'the time of % must be from 1900 to 2299', relation
+        USING ERRCODE = 'datetime_field_overflow';
+    END IF;
     SELECT ends_at INTO upper_end FROM timeseries.partitions AS p
     WHERE p.relation = ensure.relation AND starts_at <= moment AND ends_at > moment;
-    IF FOUND THEN
-      moment := upper_end;
-      CONTINUE;
-    END IF;
-    IF NOT is_locked THEN
+    IF NOT FOUND AND NOT is_locked THEN
       -- Looked at again under the lock: somebody else may have made it just now.
       PERFORM pg_advisory_xact_lock(hashtextextended(concat('timeseries ', relation), 0));
       is_locked := true;
-      CONTINUE;
+      SELECT ends_at INTO upper_end FROM timeseries.partitions AS p
+      WHERE p.relation = ensure.relation AND starts_at <= moment AND ends_at > moment;
     END IF;
+    covered_until := upper_end;
+    CONTINUE WHEN covered_until IS NOT NULL;
     IF moment < now() - grows.coarse_after THEN
       lower_end := date_trunc('year', moment);
       upper_end := lower_end + interval '1 year';
@@ -333,7 +336,7 @@ BEGIN
     EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)',
                    relation, part, lower_end, upper_end);
     made := made + 1;
-    moment := upper_end;
+    covered_until := upper_end;
   END LOOP;
   RETURN made;
 END
@@ -354,7 +357,7 @@ FUNCTIONS: Final = (
         options=_SAFE_PATH, before_tables=True,
     ),
     Function(
-        SCHEMA, "ensure", "relation regclass, first timestamptz, last timestamptz", "integer",
+        SCHEMA, "ensure", "relation regclass, days date[]", "integer",
         "plpgsql", _ENSURE_BODY,
         # Who may insert may not create tables; this may, in the registered ones alone.
         options=f"SECURITY DEFINER {_SAFE_PATH}", before_tables=True,

@@ -1,6 +1,14 @@
 """The closed vocabularies of market data: instrument kinds, option types, bar timeframes."""
 
+from datetime import timedelta
 from enum import StrEnum
+from typing import Final
+
+_UNITS: Final = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+}
 
 
 class InstrumentKind(StrEnum):
@@ -52,6 +60,12 @@ class Timeframe(StrEnum):
     D1 = "1d"
     W1 = "1w"
     MO1 = "1mo"
+
+    @property
+    def step(self) -> timedelta | None:
+        """Return the fixed length; None from a day on: days, weeks and months follow a zone."""
+        unit = _UNITS.get(self.value[-1])
+        return None if unit is None else int(self.value[:-1]) * unit
 
 
 class CorporateActionKind(StrEnum):

