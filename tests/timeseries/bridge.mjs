@@ -74,13 +74,16 @@ const owned = (kind, body, number) => {
   return body;
 };
 
-const isIdle = (output) => {
-  let idle = false;
+// What the last ReadyForQuery says: idle, in a transaction, failed; null when there is none.
+const statusIn = (output) => {
+  let status = null;
   for (let at = 0; at < output.length; at += 1 + output.readInt32BE(at + 1)) {
-    if (output[at] === 0x5a) idle = output[at + 5] === 0x49;
+    if (output[at] === 0x5a) status = String.fromCharCode(output[at + 5]);
   }
-  return idle;
+  return status;
 };
+
+const run = async (message) => Buffer.from(await database.execProtocolRaw(new Uint8Array(message)));
 
 const COPY = /^\s*COPY\s[^]*\sFROM\s+STDIN\b/i;
 
@@ -112,9 +115,13 @@ const copyIn = async (connection) => {
 };
 
 const forward = async (connection, message) => {
-  const output = Buffer.from(await database.execProtocolRaw(new Uint8Array(message)));
+  let output = await run(message);
+  // A simple query that fails is ready only after a Sync here, and nobody sends one.
+  if (message[0] === 0x51 && statusIn(output) === null) {
+    output = Buffer.concat([output, await run(framed("S", Buffer.alloc(0)))]);
+  }
   connection.socket.write(output);
-  if (isIdle(output)) release(connection);
+  if (statusIn(output) === "I") release(connection);
 };
 
 const serve = (socket, number) => {
@@ -125,7 +132,8 @@ const serve = (socket, number) => {
   let work = Promise.resolve();
   const start = (body) => {
     const code = body.readInt32BE(0);
-    if (code === 80877103 || code === 80877104) return void socket.write("N");
+    if (code === 80877103 || code === 80877104) return void socket.write("N"); // no encryption
+    if (code === 80877102) return void socket.end(); // cancel: the statement runs on
     started = true;
     const fields = body.subarray(4).toString("utf8").split("\0");
     for (let at = 0; fields[at]; at += 2) {
