@@ -19,7 +19,15 @@ from domain.db.bulk import any_of
 from domain.db.unit import Unit
 from domain.market.models import Instrument, LatestPrice
 from domain.market.terms import InstrumentKind
-from domain.trading.models import EquitySnapshot, Position, PositionStatus, Trade
+from domain.trading.models import (
+    CashMovement,
+    CashStatus,
+    EquitySnapshot,
+    Position,
+    PositionStatus,
+    Trade,
+)
+from domain.trading.valuing import CONTRIBUTIONS
 
 _CRYPTO = (InstrumentKind.CRYPTO, InstrumentKind.PERPETUAL)
 
@@ -66,24 +74,38 @@ async def since_inception(unit: Unit, agent: Agent, *, limit: int = 500) -> list
 
 
 async def since_inception_values(unit: Unit) -> Json:
-    """Return when each agent's track record began and with how much."""
+    """Return when each agent got its first capital, how much, and how often it answered since."""
     agents = {agent.portfolio_id: agent for agent in await _agents(unit)}
-    first = await _snapshots(unit, agents.values(), is_newest=False)
     said = await _invocations(unit, agents.values())
-    starts = {
-        agents[row.portfolio_id]: (row.time, row.equity, said.get(agents[row.portfolio_id].id, 0))
-        for row in first
-    }
+    first = (
+        unit[CashMovement]
+        .query(
+            CashMovement.portfolio_id == any_of(agents),
+            CashMovement.kind.in_(CONTRIBUTIONS),
+            CashMovement.status == CashStatus.BOOKED,
+        )
+        .distinct(CashMovement.portfolio_id)
+        .order_by(CashMovement.portfolio_id, CashMovement.effective_at, CashMovement.id)
+    )
+    starts = {}
+    for movement in await unit[CashMovement].all(first):
+        agent = agents[movement.portfolio_id]
+        starts[agent] = (movement.effective_at, movement.amount, said.get(agent.id, 0))
     return shapes.since_inception_values(starts, server_time=now())
 
 
 async def account_totals(unit: Unit) -> Json:
     """Return each agent's newest equity with its open positions."""
     agents = {agent.portfolio_id: agent for agent in await _agents(unit)}
-    newest = await _snapshots(unit, agents.values(), is_newest=True)
+    newest = (
+        unit[EquitySnapshot]
+        .query(EquitySnapshot.portfolio_id == any_of(agents))
+        .distinct(EquitySnapshot.portfolio_id)
+        .order_by(EquitySnapshot.portfolio_id, EquitySnapshot.time.desc())
+    )
     lines = await unit.repository(StandingRepository).ranked(limit=len(agents) + 1)
     return shapes.account_totals(
-        {agents[row.portfolio_id]: row for row in newest},
+        {agents[row.portfolio_id]: row for row in await unit[EquitySnapshot].all(newest)},
         await _open(unit),
         {line.agent: line for line in lines},
         server_time=now(),
@@ -153,15 +175,6 @@ async def _trips(
     if agent is not None:
         statement = statement.where(Agent.id == agent.id)
     return [Trip(*row) for row in await unit.session.execute(statement)]
-
-
-async def _snapshots(
-    unit: Unit, agents: Collection[Agent], *, is_newest: bool
-) -> Sequence[EquitySnapshot]:
-    time = EquitySnapshot.time.desc() if is_newest else EquitySnapshot.time
-    wanted = EquitySnapshot.portfolio_id == any_of({agent.portfolio_id for agent in agents})
-    statement = unit[EquitySnapshot].query(wanted).distinct(EquitySnapshot.portfolio_id)
-    return await unit[EquitySnapshot].all(statement.order_by(EquitySnapshot.portfolio_id, time))
 
 
 async def _invocations(unit: Unit, agents: Collection[Agent]) -> Mapping[object, int]:

@@ -195,17 +195,17 @@ def since_inception(points: Iterable[tuple[datetime, Decimal]]) -> list[Json]:
 def since_inception_values(
     starts: Mapping[Agent, tuple[datetime, Decimal, int]], *, server_time: datetime
 ) -> Json:
-    """Return ``since-inception-values`` from (inception, equity then, messages of the agent)."""
+    """Return ``since-inception-values`` from (first capital at, how much, answers since)."""
     return {
         "sinceInceptionValues": [
             {
                 "id": str(agent.id),
                 "model_id": agent.slug,
-                "nav_since_inception": equity,
+                "nav_since_inception": capital,
                 "inception_date": seconds(time),
                 "num_invocations": invocations,
             }
-            for agent, (time, equity, invocations) in starts.items()
+            for agent, (time, capital, invocations) in starts.items()
         ],
         "serverTime": milliseconds(server_time),
     }
