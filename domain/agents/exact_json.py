@@ -63,15 +63,15 @@ def loads(text: str | bytes, *, name: str = "json") -> Any:
         name: What it is called in errors: a file name.
 
     Raises:
-        InvalidData: It is no JSON, has NaN or infinity, or is nested deeper than 100 levels.
+        InvalidData: It is no JSON, has NaN, infinity, NUL or half a surrogate pair, or is nested
+            deeper than 100 levels.
     """
     try:
         found = json.loads(text, parse_float=Decimal, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         rule = error.rule if isinstance(error, InvalidData) else f"be JSON ({_reason(error)})"
         raise InvalidData(name, text[:40], rule) from None
-    if _is_deeper(found, _DEEPEST):
-        raise InvalidData(name, "…", f"be nested at most {_DEEPEST} levels deep")
+    _check(found, name, _DEEPEST)
     return found
 
 
@@ -85,8 +85,14 @@ def _reason(error: Exception) -> str:
     return type(error).__name__
 
 
-def _is_deeper(value: Any, levels: int) -> bool:
-    children = list(value.values()) if isinstance(value, dict) else value
-    if not isinstance(children, list):
-        return False
-    return levels == 0 or any(_is_deeper(child, levels - 1) for child in children)
+def _check(value: Any, name: str, levels: int) -> None:
+    """Refuse what no JSON column and no text column can hold."""
+    if isinstance(value, str):
+        if "\x00" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise InvalidData(name, value, "hold text without NUL and half surrogate pairs")
+    elif isinstance(value, dict | list):
+        if not levels:
+            raise InvalidData(name, "…", f"be nested at most {_DEEPEST} levels deep")
+        children = [*value, *value.values()] if isinstance(value, dict) else value
+        for child in children:
+            _check(child, name, levels - 1)

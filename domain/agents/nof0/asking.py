@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import aliased, joinedload
 
 from domain.agents.models import Agent, Conversation, Message
@@ -39,7 +40,7 @@ async def crypto_prices(unit: Unit) -> Json:
         .query(Instrument.kind.in_(_CRYPTO))
         .join(LatestPrice.instrument)
         .options(joinedload(LatestPrice.instrument))
-        .distinct(Instrument.symbol)
+        .ext(distinct_on(Instrument.symbol))
         .order_by(Instrument.symbol, LatestPrice.time.desc(), LatestPrice.instrument_id)
     )
     return shapes.crypto_prices(await unit[LatestPrice].all(newest), server_time=now())
@@ -84,7 +85,7 @@ async def since_inception_values(unit: Unit) -> Json:
             CashMovement.kind.in_(CONTRIBUTIONS),
             CashMovement.status == CashStatus.BOOKED,
         )
-        .distinct(CashMovement.portfolio_id)
+        .ext(distinct_on(CashMovement.portfolio_id))
         .order_by(CashMovement.portfolio_id, CashMovement.effective_at, CashMovement.id)
     )
     starts = {}
@@ -100,7 +101,7 @@ async def account_totals(unit: Unit) -> Json:
     newest = (
         unit[EquitySnapshot]
         .query(EquitySnapshot.portfolio_id == any_of(agents))
-        .distinct(EquitySnapshot.portfolio_id)
+        .ext(distinct_on(EquitySnapshot.portfolio_id))
         .order_by(EquitySnapshot.portfolio_id, EquitySnapshot.time.desc())
     )
     lines = await unit.repository(StandingRepository).ranked(limit=len(agents) + 1)
@@ -187,4 +188,4 @@ async def _invocations(unit: Unit, agents: Collection[Agent]) -> Mapping[object,
         .group_by(Conversation.agent_id)
     )
     found = await unit.session.execute(counted)
-    return dict(found.tuples().all())
+    return dict(found.all())

@@ -255,7 +255,7 @@ def _conversations(archive: Archive, file: Fields) -> None:
 def _message(item: Fields, time: datetime | None) -> NewMessage:
     # nof0's own importer takes a message without a role for the model's.
     role, content = item.values.get("role") or "assistant", item.values.get("content")
-    if role not in set(MessageRole):
+    if not isinstance(role, str) or role not in set(MessageRole):
         raise item.refuse("role", f"be one of {', '.join(MessageRole)}")
     if not isinstance(content, str) or "\x00" in content:
         raise item.refuse("content", "be text without NUL")
