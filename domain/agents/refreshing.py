@@ -28,6 +28,9 @@ from domain.market.repositories import FxRateRepository
 from domain.money import exact, quantized
 from domain.trading.models import Portfolio
 
+_BATCH: Final = 100
+"""Agents whose curves are in memory at one time."""
+
 _FIGURES: Final = (
     "equity",
     "sharpe",
@@ -139,8 +142,8 @@ async def refresh_leaderboard(
         for agent, portfolio in locked
         if is_forced or known.get(agent.id) != prints[portfolio.id]
     ]
-    if changed:
-        await _write(unit, changed)
+    for start in range(0, len(changed), _BATCH):
+        await _write(unit, changed[start : start + _BATCH])
     return Refreshed(refreshed=len(changed), unchanged=len(locked) - len(changed))
 
 
