@@ -37,6 +37,7 @@ from tests.docs.reading import (
 
 EXECUTED = {
     "README.md",
+    "areas/agents.md",
     "areas/identity.md",
     "areas/market.md",
     "areas/trading.md",
