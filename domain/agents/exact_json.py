@@ -12,6 +12,8 @@ Decimals: TypeAlias = Literal["number", "string"]
 """How decimals are written: as JSON numbers, or as strings that no parser can round."""
 
 _DEEPEST: Final = 100
+_LARGEST_EXPONENT: Final = 400
+"""More than any float has."""
 
 
 def dumps(value: Any, *, decimals: Decimals = "number") -> str:
@@ -67,12 +69,20 @@ def loads(text: str | bytes, *, name: str = "json") -> Any:
             deeper than 100 levels.
     """
     try:
-        found = json.loads(text, parse_float=Decimal, parse_constant=_refuse)
+        found = json.loads(text, parse_float=_exact, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         rule = error.rule if isinstance(error, InvalidData) else f"be JSON ({_reason(error)})"
         raise InvalidData(name, text[:40], rule) from None
     _check(found, name, _DEEPEST)
     return found
+
+
+def _exact(digits: str) -> Decimal:
+    number = Decimal(digits)
+    # Written out, 1e999999999 would take a gigabyte.
+    if abs(number.adjusted()) > _LARGEST_EXPONENT:
+        raise InvalidData("json", digits, f"have exponents up to {_LARGEST_EXPONENT}")
+    return number
 
 
 def _refuse(word: str) -> NoReturn:

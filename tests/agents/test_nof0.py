@@ -1,5 +1,6 @@
 """nof0's files come in whole and go out as they were."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -27,10 +28,6 @@ from tests.admin.records import content
 from tests.agents.nof0_files import START, archive, held, trip, written
 from tests.factories.identity import make_user
 from tests.factories.trading import make_portfolio
-
-NOTHING = Imported(
-    agents=0, prices=0, trades=0, busted=0, snapshots=0, analyses=0, messages=0, ignored=[]
-)
 
 
 async def owner(db: Database) -> User:
@@ -104,6 +101,13 @@ async def test_importing_again_changes_nothing(db: Database) -> None:
     assert (done.agents, done.prices, done.trades, done.busted, done.messages) == (0, 0, 0, 0, 0)
     after = await content(db)
     assert after == before
+
+
+async def test_two_imports_at_once_book_everything_once(db: Database) -> None:
+    user = await owner(db)
+    done = await asyncio.gather(*(take(db, user, archive()) for _ in range(3)))
+    assert sorted(item.trades for item in done) == [0, 0, 7]
+    assert sorted(item.messages for item in done) == [0, 0, 2]
 
 
 async def test_trades_go_out_as_they_came(db: Database) -> None:
@@ -380,6 +384,8 @@ def test_a_broken_file_is_refused_by_name_path_value_and_rule(
         (b"\xff\xfe\x00", "be JSON"),
         (b"[" * 5_000 + b"]" * 5_000, "be JSON"),
         (b"[" * 200 + b"]" * 200, "be nested at most 100 levels deep"),
+        (b'{"trades": [1e999999999]}', "have exponents up to 400"),
+        (b'{"trades": [1e-999999999]}', "have exponents up to 400"),
         (b'{"trades": [' + b"9" * 5_000 + b"]}", "be JSON"),
     ],
 )

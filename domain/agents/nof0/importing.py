@@ -62,6 +62,8 @@ async def import_nof0(unit: UnitOfWork, user: User, files: Mapping[str, bytes]) 
         AccessDenied: A tenant's unit, and files with prices.
     """
     archive = read(files)
+    # Two imports for one user would make the same agents: the second waits, and finds them.
+    await unit.lock_key(f"{SOURCE}|{user.id}")
     async with unit.session.begin_nested():
         books = await Books.open(unit, user, archive)
         prices = await _book_prices(unit, books.instruments, archive.prices)
