@@ -22,11 +22,13 @@ from domain.agents.nof0.times import instant_of, milliseconds, seconds
 from domain.agents.refreshing import refresh_leaderboard
 from domain.errors import AccessDenied, ConflictingTrade, InvalidData
 from domain.identity.models import User
+from domain.market.terms import InstrumentKind
 from domain.trading.models import PositionStatus, TradeStatus
 from domain.trading.verifying import verify
 from tests.admin.records import content
 from tests.agents.nof0_files import START, archive, held, trip, written
 from tests.factories.identity import make_user
+from tests.factories.market import make_instrument
 from tests.factories.trading import make_portfolio
 
 
@@ -261,6 +263,24 @@ async def test_overlapping_round_trips_of_one_coin_stay_apart(db: Database) -> N
     async with db.read(user=user.id) as unit:
         answered = (await asking.trades(unit, limit=3))["trades"]
     assert [item["realized_net_pnl"] for item in answered] == [4, 3, 2]
+
+
+async def test_an_inverse_contract_of_the_same_symbol_is_not_mistaken_for_the_coin(
+    db: Database,
+) -> None:
+    user = await owner(db)
+    async with db.transaction(system="test") as unit:
+        await make_instrument(
+            unit,
+            "BTC",
+            kind=InstrumentKind.PERPETUAL,
+            is_inverse=True,
+            settlement_currency="BTC",
+            exchange="bitmex",
+        )
+    await take(db, user, archive())
+    async with db.read(user=user.id) as unit:
+        assert (await asking.trades(unit))["trades"][-1]["realized_gross_pnl"] == Decimal("111.9")
 
 
 async def test_a_conversation_grows_and_never_changes(db: Database) -> None:

@@ -185,11 +185,21 @@ async def _instruments(unit: UnitOfWork, symbols: Iterable[str]) -> dict[str, In
     found = {}
     repository = unit.repository(InstrumentRepository)
     for symbol in sorted(symbols):
-        known = [item for item in await repository.by_symbol(symbol) if item.kind in _CRYPTO]
+        known = [item for item in await repository.by_symbol(symbol) if _is_plain(item)]
         ours = [item for item in known if item.exchange == EXCHANGE]
         found[symbol] = (ours or known or [_perpetual(repository, symbol)])[0]
     await unit.flush()
     return found
+
+
+def _is_plain(instrument: Instrument) -> bool:
+    """Return whether a profit is quantity times price difference in dollars, as nof0 reckons."""
+    return (
+        instrument.kind in _CRYPTO
+        and instrument.multiplier == 1
+        and not instrument.is_inverse
+        and instrument.profit_currency == "USD"
+    )
 
 
 def _perpetual(repository: InstrumentRepository, symbol: str) -> Instrument:
