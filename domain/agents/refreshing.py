@@ -62,7 +62,7 @@ SELECT p.id,
               sum(hash_record_extended(
                   ROW(c.closed_at, c.currency, c.realized_gross_pnl, c.realized_fees), 0)) AS hash
          FROM trading.positions c
-        WHERE c.portfolio_id = p.id AND c.status = 'closed') t
+        WHERE c.user_id = p.user_id AND c.portfolio_id = p.id AND c.status = 'closed') t
  WHERE p.id = ANY(:portfolios)
 """).bindparams(bindparam("portfolios", type_=ARRAY(Uuid())))
 
@@ -86,7 +86,8 @@ SELECT p.id AS portfolio_id, c.currency, day.closed_on,
        coalesce(sum(c.realized_pnl) FILTER (WHERE c.realized_pnl > 0), 0) AS win_dollars,
        coalesce(sum(c.realized_pnl) FILTER (WHERE c.realized_pnl < 0), 0) AS lose_dollars
   FROM trading.portfolios p
-  JOIN trading.positions c ON c.portfolio_id = p.id AND c.status = 'closed'
+  JOIN trading.positions c
+    ON c.user_id = p.user_id AND c.portfolio_id = p.id AND c.status = 'closed'
    AND (p.inception_at IS NULL OR c.closed_at >= p.inception_at)
  CROSS JOIN LATERAL (
        SELECT CASE WHEN c.currency <> p.base_currency
