@@ -426,10 +426,13 @@ async def test_a_broken_file_leaves_nothing_behind(db: Database) -> None:
     assert await content(db) == before
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**6), 10**19) | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=5,
+LEAVES = (
+    st.none() | st.booleans() | st.integers(-(10**6), 10**19) | st.floats() | st.text(max_size=8)
+)
+JSON = st.deferred(
+    lambda: (
+        LEAVES | st.lists(JSON, max_size=3) | st.dictionaries(st.text(max_size=5), JSON, max_size=3)
+    )
 )
 
 
