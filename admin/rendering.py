@@ -29,6 +29,8 @@ SIGNED: Final = frozenset(
         "net_pnl",
         "gross",
         "net",
+        "win_dollars",
+        "lose_dollars",
         "signed_quantity",
     }
 )
@@ -76,8 +78,8 @@ PRICES: Final = frozenset(
 )
 """Columns that are prices: two decimals at least, eight at most."""
 
-AVERAGES: Final = frozenset({"entry_price", "exit_price"})
-"""Prices that were divided: four decimals, the exact value on hover."""
+AVERAGES: Final = frozenset({"entry_price", "exit_price", "sharpe", "return_pct"})
+"""Numbers that were divided: four decimals, the exact value on hover."""
 
 
 @dataclass(frozen=True, slots=True)

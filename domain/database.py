@@ -1,6 +1,13 @@
 """`Database`: the units of work with every area's repositories as typed attributes."""
 
 from domain import schema
+from domain.agents.repositories import (
+    AgentAnalyticsRepository,
+    AgentRepository,
+    ConversationRepository,
+    MessageRepository,
+    StandingRepository,
+)
 from domain.db.connection import Connections
 from domain.db.unit import ReadUnit, UnitOfWork, repository
 from domain.identity.repositories import (
@@ -64,6 +71,12 @@ class Repositories:
     cash_movements = repository(CashMovementRepository)
     import_batches = repository(ImportBatchRepository)
     equity_snapshots = repository(EquitySnapshotRepository)
+
+    agents = repository(AgentRepository)
+    agent_analytics = repository(AgentAnalyticsRepository)
+    conversations = repository(ConversationRepository)
+    messages = repository(MessageRepository)
+    leaderboard = repository(StandingRepository)
 
 
 class Reader(Repositories, ReadUnit):

@@ -2,12 +2,14 @@
 
 from typing import Final
 
+import domain.agents.models
 import domain.identity.models
 import domain.market.declarations
 import domain.market.models
 import domain.messaging.models
 import domain.trading.declarations
 import domain.trading.models  # noqa: F401 - importing registers the tables
+from domain.agents.declarations import VIEWS as AGENT_VIEWS
 from domain.db.objects import Grant, declare
 from domain.db.orm import Base
 from domain.db.roles import APP, READONLY, STAFF
@@ -51,6 +53,11 @@ RIGHTS: Final = {
     "trading.equity_snapshots": (_ALL, _ALL),
     "messaging.outbox": ("INSERT", _ALL),
     "timeseries.registry": (_READ, _READ),
+    "agents.agents": (_ALL, _ALL),
+    "agents.agent_analytics": (_ALL, _ALL),
+    "agents.conversations": (_ALL, _ALL),
+    "agents.messages": ("SELECT, INSERT, DELETE", "SELECT, INSERT, DELETE"),
+    "agents.leaderboard": (_ALL, _ALL),
 }
 
 metadata = Base.metadata
@@ -58,6 +65,8 @@ declare_time_series(metadata)
 declare_tenancy(metadata, RIGHTS, tenant_table="identity.users")
 for _role in (APP, STAFF, READONLY):
     declare(metadata, Grant("SELECT", "TABLE trading.round_trips", _role))
+    for _view in AGENT_VIEWS:
+        declare(metadata, Grant("SELECT", f"TABLE agents.{_view.name}", _role))
 
-AREAS: Final = ("identity", "market", "trading", "messaging")
+AREAS: Final = ("identity", "market", "trading", "agents", "messaging")
 """The PostgreSQL schemas, one an area, in the order of their dependencies."""

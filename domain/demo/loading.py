@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from domain.database import Database, Worker
-from domain.demo import files
+from domain.demo import agents, files
 from domain.demo.files import DailyBar
 from domain.demo.strategies import Order, crossover, fractional, monthly_saving
 from domain.identity.enrolling import create_user
@@ -56,7 +56,7 @@ class _Plan:
 
 
 async def load_demo(db: Database, console: Console) -> bool:
-    """Load prices, exchange rates, splits and five portfolios.
+    """Load prices, exchange rates, splits, five portfolios and three invented agents.
 
     Args:
         db: A migrated database.
@@ -88,6 +88,7 @@ async def load_demo(db: Database, console: Console) -> bool:
             await mark_positions(unit)
             for portfolio in await unit.portfolios.all():
                 await refresh_equity(unit, portfolio, until=LAST_DAY)
+            await agents.enlist(unit, user, _series(bars))
             progress.advance(task)
     return True
 
@@ -188,10 +189,7 @@ async def _import_sample(unit: Worker, user: User) -> None:
 
 
 def _plans(bars: Iterable[DailyBar]) -> list[_Plan]:
-    series = {
-        symbol: [bar for bar in group if bar.day >= date(2016, 1, 1)]
-        for symbol, group in groupby(bars, key=lambda bar: bar.symbol)
-    }
+    series = _series(bars)
     saving = [
         order
         for symbol, budget in (("AAPL", 1500), ("SPY", 2000), ("IBM", 500), ("GOOG", 2500))
@@ -225,7 +223,18 @@ def _plans(bars: Iterable[DailyBar]) -> list[_Plan]:
             list(monthly_saving(series["SPY"][:800], Decimal(1800))),
             currency="EUR",
         ),
+        *(
+            _Plan(item.slug, item.description, item.deposit, item.orders)
+            for item in agents.contestants(series)
+        ),
     ]
+
+
+def _series(bars: Iterable[DailyBar]) -> dict[str, list[DailyBar]]:
+    return {
+        symbol: [bar for bar in group if bar.day >= date(2016, 1, 1)]
+        for symbol, group in groupby(bars, key=lambda bar: bar.symbol)
+    }
 
 
 async def _trade(unit: Worker, user: User, plan: _Plan) -> None:

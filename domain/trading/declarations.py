@@ -46,10 +46,15 @@ SELECT p.id,
        p.realized_fees AS total_commission,
        p.realized_pnl AS realized_net_pnl,
        p.currency,
-       p.leverage,
-       p.confidence
+       coalesce(p.leverage, o.leverage) AS leverage,
+       coalesce(p.confidence, o.confidence) AS confidence,
+       p.side AS trade_type,
+       o.external_id AS entry_oid,
+       l.external_id AS exit_oid
   FROM trading.positions p
   JOIN market.instruments i ON i.id = p.instrument_id
+  LEFT JOIN trading.trades o ON o.user_id = p.user_id AND o.id = p.opening_trade_id
+  LEFT JOIN trading.trades l ON l.user_id = p.user_id AND l.id = p.last_trade_id
  WHERE p.status = 'closed'
 """,
 )

@@ -380,12 +380,31 @@ def growth(points: Series, flows: Iterable[CashFlow] = ()) -> list[tuple[datetim
     with exact():
         for (_, start), (at, end) in pairwise(points):
             paid_in = sum((flow.amount for flow in stream.until(at)), _ZERO)
-            factor = _growth_factor(start, end, paid_in)
+            factor = growth_factor(start, end, paid_in)
             if factor is None:
                 return None
             level *= factor
             index.append((at, quantized(level)))
     return index
+
+
+def growth_factor(start: Decimal, end: Decimal, paid_in: Decimal = _ZERO) -> Decimal | None:
+    """Return what one unit of money became in a period, in the caller's decimal context.
+
+    Args:
+        start: Equity before the period.
+        end: Equity after it.
+        paid_in: External flows of the period, as if they came at its end.
+
+    Returns:
+        None where no return is defined: the period starts with a debt, or something came of
+        nothing.
+    """
+    if start > 0:
+        return (end - paid_in) / start
+    if start == 0 and paid_in > 0:
+        return end / paid_in
+    return _ONE if start == end == paid_in == 0 else None
 
 
 def time_weighted_return(points: Series, flows: Iterable[CashFlow] = ()) -> Decimal | None:
@@ -509,14 +528,6 @@ def _position_value(
         else:
             unpriced.append(name)
     return total, tuple(sorted(unpriced))
-
-
-def _growth_factor(start: Decimal, end: Decimal, paid_in: Decimal) -> Decimal | None:
-    if start > 0:
-        return (end - paid_in) / start
-    if start == 0 and paid_in > 0:
-        return end / paid_in
-    return _ONE if start == end == paid_in == 0 else None
 
 
 def _month(month: date, profits: Sequence[Profit]) -> MonthlyProfit:

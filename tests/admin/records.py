@@ -7,6 +7,13 @@ from typing import Any
 from sqlalchemy import text
 
 from domain import Database
+from domain.agents import (
+    MessageRole,
+    NewMessage,
+    add_messages,
+    record_analytics,
+    refresh_leaderboard,
+)
 from domain.identity.models import ApiKey, OAuthToken, UserPreferences, UserSession
 from domain.market.models import (
     Bar,
@@ -19,6 +26,7 @@ from domain.market.terms import CorporateActionKind, Timeframe
 from domain.schema import metadata
 from domain.trading.models import EquitySnapshot, ImportBatch
 from domain.trading.terms import Side
+from tests.factories.agents import make_agent, make_conversation
 from tests.factories.trading import Account, open_account
 
 MOMENT = datetime(2024, 3, 15, 14, 30, 15, 123456, tzinfo=UTC)
@@ -49,6 +57,7 @@ async def make_everything(db: Database) -> Account:
     )
     await account.trade(Side.SELL, "4", "195.5", executed_at=MOMENT + timedelta(hours=1))
     await _make_rest(db, account)
+    await _make_agents(db, account)
     return account
 
 
@@ -168,6 +177,22 @@ async def _make_rest(db: Database, account: Account) -> None:
                     **of,
                 )
             )
+
+
+async def _make_agents(db: Database, account: Account) -> None:
+    async with db.transaction(system="test") as unit:
+        agent = await make_agent(
+            unit, account, "invented-1", provider="invented", description="<b>buys</b>"
+        )
+        conversation = await make_conversation(unit, agent, title="<i>orders</i>")
+        await add_messages(
+            unit,
+            conversation,
+            [NewMessage(role=MessageRole.USER, content="\nBuy.\n<script>1</script>", time=MOMENT)],
+        )
+        payload = {"id": "invented-1", "win_rate": Decimal("10.909090909090908")}
+        await record_analytics(unit, agent, payload, updated_at=MOMENT)
+        await refresh_leaderboard(unit)
 
 
 async def content(db: Database) -> dict[str, list[str]]:

@@ -22,6 +22,7 @@ from domain.db.roles import OWNER, ensure_roles
 from domain.errors import ConfigurationError
 from domain.schema import metadata
 from domain.testing import new_database
+from domain.trading.declarations import ROUND_TRIPS
 from tests.alembic_checks.projects import ROOT, catalog_lines, execute
 
 SCHEMAS = objects.schemas(metadata)
@@ -201,16 +202,8 @@ BY_HAND = {
     ),
     "a changed view": (
         (
-            "CREATE OR REPLACE VIEW trading.round_trips WITH (security_invoker "
-            "= true) AS SELECT * FROM (SELECT p.id, p.user_id, p.portfolio_id, "
-            "p.instrument_id, i.symbol, p.side, p.peak_quantity AS quantity, "
-            "p.entry_price, p.exit_price, p.opened_at AS entry_at, p.closed_at "
-            "AS exit_at, (extract(epoch FROM p.opened_at) * 1000)::bigint AS "
-            "entry_ts_ms, (extract(epoch FROM p.closed_at) * 1000)::bigint AS "
-            "exit_ts_ms, p.realized_gross_pnl, p.realized_fees AS "
-            "total_commission, p.realized_pnl AS realized_net_pnl, p.currency, "
-            "p.leverage, p.confidence FROM trading.positions p JOIN "
-            "market.instruments i ON i.id = p.instrument_id) AS every"
+            "CREATE OR REPLACE VIEW trading.round_trips WITH (security_invoker = true)"
+            f" AS SELECT * FROM ({ROUND_TRIPS.definition}) AS every"
         ),
         "view trading.round_trips",
     ),

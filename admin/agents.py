@@ -1,0 +1,93 @@
+"""Views of agents: who they are, how they stand, what they said. Figures and words have no edit."""
+
+from admin.records import RecordView
+from domain.agents.models import Agent, AgentAnalytics, Conversation, Message, Standing
+
+_CATEGORY = "Agents"
+
+
+class StandingView(RecordView, model=Standing):
+    """The leaderboard."""
+
+    name, name_plural, path = "Standing", "Leaderboard", "leaderboard"
+    category = _CATEGORY
+    about = "How agents stand, best return first. Made by a refresh from round trips and equity."
+    hint = "refresh_leaderboard(unit)"
+    columns = (
+        "agent",
+        "return_pct",
+        "equity",
+        "currency",
+        "sharpe",
+        "num_trades",
+        "num_wins",
+        "num_losses",
+        "win_dollars",
+        "lose_dollars",
+        "refreshed_at",
+    )
+    order = (Standing.return_order, Standing.agent_id)
+    keys = ("agent_id", "user_id")
+
+
+class AgentView(RecordView, model=Agent):
+    """Agents."""
+
+    name, name_plural, path = "Agent", "Agents", "agents"
+    category = _CATEGORY
+    about = "AI models that trade, one portfolio each."
+    hint = "import_nof0(unit, user, files)"
+    columns = ("display_name", "slug", "provider", "portfolio", "archived_at")
+    order = (Agent.id,)
+    search = (Agent.slug,)
+    search_hint = "Model id begins with…"
+    keys = ("portfolio_id", "user_id")
+    editable = ("slug", "display_name", "provider", "description", "archived_at")
+    creatable = ("user_id", "slug", "display_name", "portfolio_id", "provider", "description")
+    is_deletable = True
+    related = (
+        ("Standing", "leaderboard", "agent_id"),
+        ("Conversations", "conversations", "agent_id"),
+        ("Analysis", "agent-analytics", "agent_id"),
+    )
+
+
+class ConversationView(RecordView, model=Conversation):
+    """Conversations."""
+
+    name, name_plural, path = "Conversation", "Conversations", "conversations"
+    category = _CATEGORY
+    about = "What was said between agents and those who run them."
+    hint = "add_messages(unit, conversation, messages)"
+    columns = ("created_at", "agent", "title", "message_count", "last_message_at")
+    order = (Conversation.id,)
+    keys = ("agent_id", "user_id")
+    is_deletable = True
+    related = (("Messages", "messages", "conversation_id"),)
+
+
+class MessageView(RecordView, model=Message):
+    """Messages."""
+
+    name, name_plural, path = "Message", "Messages", "messages"
+    category = _CATEGORY
+    about = "Messages in the order of their conversation. Said is said: there is no edit."
+    columns = ("conversation", "sequence", "role", "content", "time", "token_count")
+    order = (Message.conversation_id, Message.sequence)
+    is_newest_first = False
+    filters = ("role",)
+    keys = ("conversation_id", "user_id")
+
+
+class AgentAnalyticsView(RecordView, model=AgentAnalytics):
+    """Analyses."""
+
+    name, name_plural, path = "Analysis", "Analyses", "agent-analytics"
+    category = _CATEGORY
+    about = "The newest analysis of each agent, as it was delivered."
+    columns = ("agent", "updated_at")
+    order = (AgentAnalytics.agent_id,)
+    keys = ("agent_id", "user_id")
+
+
+VIEWS = (StandingView, AgentView, ConversationView, MessageView, AgentAnalyticsView)
