@@ -4,13 +4,16 @@ from sqlalchemy import ColumnElement
 
 from admin.records import RecordView
 from domain.market.models import (
+    ArchivedBar,
     Bar,
     CorporateAction,
     Currency,
+    DailyBar,
     FxRate,
     Instrument,
     InstrumentAlias,
     LatestPrice,
+    Tick,
 )
 
 _CATEGORY = "Market"
@@ -101,6 +104,43 @@ class BarView(RecordView, model=Bar):
     filters = ("timeframe",)
 
 
+class ArchivedBarView(RecordView, model=ArchivedBar):
+    """Archived bars."""
+
+    name, name_plural, path = "Archived bar", "Archived bars", "archived-bars"
+    category = _CATEGORY
+    about = "Bars that retention moved out of the way."
+    columns = ("instrument", "timeframe", "time", "open", "high", "low", "close", "volume")
+    order = (ArchivedBar.instrument_id, ArchivedBar.timeframe, ArchivedBar.time)
+    keys = ("instrument_id",)
+    filters = ("timeframe",)
+    hint = "tradekeep series maintain"
+
+
+class DailyBarView(RecordView, model=DailyBar):
+    """Days rolled up from bars."""
+
+    name, name_plural, path = "Daily bar", "Daily bars", "daily-bars"
+    category = _CATEGORY
+    about = "Days rolled up from the finest bars there are."
+    columns = ("instrument", "on", "open", "high", "low", "close", "volume", "vwap", "timeframe")
+    order = (DailyBar.instrument_id, DailyBar.on)
+    keys = ("instrument_id",)
+    filters = ("timeframe",)
+    hint = "tradekeep series roll-up"
+
+
+class TickView(RecordView, model=Tick):
+    """Ticks."""
+
+    name, name_plural, path = "Tick", "Ticks", "ticks"
+    category = _CATEGORY
+    about = "Trades and quotes of the market, as they were reported."
+    columns = ("instrument", "time", "price", "size", "bid", "ask", "source")
+    order = (Tick.instrument_id, Tick.time, Tick.sequence)
+    keys = ("instrument_id",)
+
+
 class LatestPriceView(RecordView, model=LatestPrice):
     """Latest prices."""
 
@@ -160,6 +200,9 @@ VIEWS = (
     InstrumentView,
     InstrumentAliasView,
     BarView,
+    DailyBarView,
+    TickView,
+    ArchivedBarView,
     LatestPriceView,
     FxRateView,
     CorporateActionView,

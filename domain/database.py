@@ -30,6 +30,11 @@ from domain.market.repositories import (
     StaleDayRepository,
     TickRepository,
 )
+from domain.messaging.repositories import (
+    NotificationRepository,
+    OutboxRepository,
+    ProcessedMessageRepository,
+)
 from domain.trading.repositories import (
     CashMovementRepository,
     EquitySnapshotRepository,
@@ -71,6 +76,10 @@ class Repositories:
     cash_movements = repository(CashMovementRepository)
     import_batches = repository(ImportBatchRepository)
     equity_snapshots = repository(EquitySnapshotRepository)
+
+    outbox = repository(OutboxRepository)
+    notifications = repository(NotificationRepository)
+    processed_messages = repository(ProcessedMessageRepository)
 
     agents = repository(AgentRepository)
     agent_analytics = repository(AgentAnalyticsRepository)

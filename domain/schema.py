@@ -52,6 +52,8 @@ RIGHTS: Final = {
     "trading.cash_movements": (_FACT, _FACT),
     "trading.equity_snapshots": (_ALL, _ALL),
     "messaging.outbox": ("INSERT", _ALL),
+    "messaging.notifications": ("SELECT, INSERT, UPDATE (status, read_at)", _ALL),
+    "messaging.processed_messages": ("", _ALL),
     "timeseries.registry": (_READ, _READ),
     "agents.agents": (_ALL, _ALL),
     "agents.agent_analytics": (_ALL, _ALL),

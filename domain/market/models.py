@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, MappedAsDataclass, mapped_column, relationship
+from sqlalchemy.orm import Mapped, MappedAsDataclass, foreign, mapped_column, relationship
 
 from domain.db.orm import Amount, Base, Price, Quantity, Ratio, Record, Timestamped, Versioned
 from domain.db.timeseries import series
@@ -408,6 +408,13 @@ class Tick(Base, kw_only=True, eq=False, repr=False):
     )
     bid: Mapped[Price | None] = mapped_column(default=None, comment="Best bid, quote currency")
     ask: Mapped[Price | None] = mapped_column(default=None, comment="Best ask, quote currency")
+
+    instrument: Mapped[Instrument] = relationship(
+        primaryjoin=lambda: foreign(Tick.instrument_id) == Instrument.id,
+        init=False,
+        lazy="raise_on_sql",
+        viewonly=True,
+    )
 
 
 class LatestPrice(Base, kw_only=True, eq=False, repr=False):

@@ -1,15 +1,33 @@
-"""What is stored about messages: facts written in the transaction that made them true."""
+"""What is stored about messages: facts on their way out, notices for people, what was handled."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Identity, Index, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from domain.db.orm import Base
-from domain.db.types import OpenText
+from domain.db.orm import Base, Owned, Record
+from domain.db.types import ClosedText, OpenText
+
+
+class NotificationStatus(StrEnum):
+    """How far a notice got."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    FAILED = "failed"
+    READ = "read"
 
 
 class OutboxMessage(Base, kw_only=True, eq=False, repr=False):
@@ -52,3 +70,64 @@ class OutboxMessage(Base, kw_only=True, eq=False, repr=False):
         init=False, server_default="0", comment="Deliveries tried"
     )
     last_error: Mapped[str | None] = mapped_column(default=None, comment="Why the last one failed")
+
+
+class Notification(Owned, Record, kw_only=True, eq=False, repr=False):
+    """A notice for one user by one channel."""
+
+    __tablename__ = "notifications"
+    __table_args__ = (
+        Index("ix_notifications_newest", "user_id", text("created_at DESC")),
+        Index(
+            "ix_notifications_waiting", "created_at", postgresql_where=text("status = 'pending'")
+        ),
+        CheckConstraint("length(title) BETWEEN 1 AND 200", name="title_length"),
+        CheckConstraint(
+            "(status = 'pending') OR (status = 'failed') OR sent_at IS NOT NULL",
+            name="sent_has_time",
+        ),
+        CheckConstraint("(status = 'read') = (read_at IS NOT NULL)", name="read_has_time"),
+        {"schema": "messaging", "comment": "Notices for users, one row a channel"},
+    )
+
+    channel: Mapped[str] = mapped_column(
+        OpenText(), comment="Way to the user: email, discord, slack, push, log, webhook …"
+    )
+    title: Mapped[str] = mapped_column(comment="Headline, 1 to 200 characters")
+    body: Mapped[str] = mapped_column(comment="Text")
+    data: Mapped[dict[str, Any]] = mapped_column(
+        JSONB, default_factory=dict, comment="What programs need; amounts are strings"
+    )
+    status: Mapped[NotificationStatus] = mapped_column(
+        ClosedText(NotificationStatus),
+        default=NotificationStatus.PENDING,
+        comment="How far it got",
+    )
+    attempts: Mapped[int] = mapped_column(default=0, comment="Deliveries tried")
+    last_error: Mapped[str | None] = mapped_column(default=None, comment="Why the last one failed")
+    created_at: Mapped[datetime] = mapped_column(
+        init=False, server_default=text("now()"), comment="When it was written, UTC"
+    )
+    sent_at: Mapped[datetime | None] = mapped_column(default=None, comment="When it left, UTC")
+    read_at: Mapped[datetime | None] = mapped_column(
+        default=None, comment="When the user opened it, UTC"
+    )
+
+
+class ProcessedMessage(Base, kw_only=True, eq=False, repr=False):
+    """A message that a consumer has handled: a second delivery changes nothing."""
+
+    __tablename__ = "processed_messages"
+    __table_args__ = (
+        Index("ix_processed_messages_time", "processed_at", postgresql_using="brin"),
+        {"schema": "messaging", "comment": "What consumers have handled"},
+    )
+
+    consumer: Mapped[str] = mapped_column(OpenText(), primary_key=True, comment="Who handled it")
+    message_id: Mapped[str] = mapped_column(primary_key=True, comment="The message's own id")
+    processed_at: Mapped[datetime] = mapped_column(
+        init=False, server_default=text("now()"), comment="When, UTC"
+    )
+    result: Mapped[dict[str, Any] | None] = mapped_column(
+        JSONB, default=None, comment="What came of it"
+    )

@@ -23,6 +23,7 @@ from domain.database import Database, Worker
 from domain.db.engine import parse_url, write_engine
 from domain.db.orm import Base
 from domain.errors import InvalidData
+from domain.market.ingesting import mark_days
 from domain.market.models import Instrument
 from domain.market.terms import InstrumentKind, Timeframe
 from domain.money import checked
@@ -364,6 +365,11 @@ def _word(name: str) -> str:
     return _WORD.sub("_", name.strip().lower()).strip("_.:-")[:64] or "tetra"
 
 
+async def _mark_days(unit: Worker, bars: Sequence[Values]) -> None:
+    """Let the daily roll-up, which replaces Tetra's aggregate, take the new bars in."""
+    await mark_days(unit, ((bar["instrument_id"], bar["time"].date()) for bar in bars))
+
+
 async def _make_series(unit: Worker, releases: Sequence[Values]) -> None:
     model = _model(_SERIES)
     assert model is not None  # noqa: S101 - of the same area as the releases
@@ -384,6 +390,7 @@ TRANSFERS: Final = (
         target="market.bars",
         key=("instrument_id", "timeframe", "time", "source"),
         make=bar_of,
+        before=_mark_days,
     ),
     Transfer(
         source="economic_data.economic_data",

@@ -16,13 +16,17 @@ from domain.agents import (
 )
 from domain.identity.models import ApiKey, OAuthToken, UserPreferences, UserSession
 from domain.market.models import (
+    ArchivedBar,
     Bar,
     CorporateAction,
+    DailyBar,
     FxRate,
     InstrumentAlias,
     LatestPrice,
+    Tick,
 )
 from domain.market.terms import CorporateActionKind, Timeframe
+from domain.messaging.models import Notification, ProcessedMessage
 from domain.schema import metadata
 from domain.trading.models import EquitySnapshot, ImportBatch
 from domain.trading.terms import Side
@@ -127,6 +131,21 @@ async def _make_market(db: Database, account: Account) -> None:
                 **of,
             )
         )
+        values = {name: Decimal(value) for name, value in prices.items()}
+        unit.archived_bars.add(
+            ArchivedBar(timeframe=Timeframe.M1, time=MOMENT, source="lean", **values, **of)
+        )
+        unit.daily_bars.add(
+            DailyBar(
+                on=MOMENT.date(),
+                source="lean",
+                timeframe=Timeframe.M1,
+                bars_count=390,
+                **values,
+                **of,
+            )
+        )
+        unit.ticks.add(Tick(time=MOMENT, source="lean", price=Decimal(195), **of))
         unit.latest_prices.add(LatestPrice(price=Decimal(195), time=MOMENT, source="lean", **of))
         unit.fx_rates.add(
             FxRate(
@@ -153,6 +172,18 @@ async def _make_market(db: Database, account: Account) -> None:
 async def _make_rest(db: Database, account: Account) -> None:
     of: dict[str, Any] = {"user_id": account.user.id, "portfolio_id": account.portfolio.id}
     async with db.transaction(system="test") as unit:
+        unit.notifications.add(
+            Notification(
+                user_id=account.user.id,
+                channel="email",
+                title="AAPL",
+                body="above 190",
+                data={"a": [1]},
+            )
+        )
+        unit.processed_messages.add(
+            ProcessedMessage(consumer="journal", message_id="a/b c", result={"rows": 1})
+        )
         unit.import_batches.add(
             ImportBatch(
                 source="tastytrade",

@@ -335,8 +335,9 @@ async def test_an_older_price_does_not_replace_a_newer_one(db: Database) -> None
     documents = {"crypto-prices.json": archive()["crypto-prices.json"]}
     await take(db, user, documents)
     documents["crypto-prices.json"]["prices"]["BTC"] |= {"price": 1, "timestamp": START * 1000}
-    assert (await take(db, user, documents)).prices == 0
+    assert (await take(db, user, documents)).prices == 1
     async with db.read(user=user.id) as unit:
+        assert await unit.ticks.count() == 2
         rows = await unit.session.execute(
             text("SELECT symbol, price, timestamp_ms FROM agents.crypto_prices_latest")
         )

@@ -6,8 +6,6 @@ Importing again changes nothing that was imported before and adds what is new.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.dialects.postgresql import insert
-
 from domain.agents.analysing import record_analytics
 from domain.agents.nof0.booking import Books
 from domain.agents.nof0.equity import book_equity, snapshots_of
@@ -17,7 +15,8 @@ from domain.agents.nof0.shapes import SOURCE
 from domain.agents.nof0.talks import book_talks
 from domain.db.unit import UnitOfWork
 from domain.identity.models import User
-from domain.market.models import Instrument, LatestPrice
+from domain.market.ingesting import ingest_ticks
+from domain.market.models import Instrument
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +25,7 @@ class Imported:
 
     Args:
         agents: New agents.
-        prices: Prices newer than the known ones.
+        prices: Prices that were not known.
         trades: Trades booked: two for a round trip, one for an open position.
         busted: Provisional positions that are not open any more.
         snapshots: Equity snapshots written, known ones included.
@@ -97,24 +96,14 @@ async def import_nof0(unit: UnitOfWork, user: User, files: Mapping[str, bytes]) 
 async def _book_prices(
     unit: UnitOfWork, instruments: Mapping[str, Instrument], prices: Sequence[Price]
 ) -> int:
-    """Store prices that are newer than the known ones; return how many these were."""
-    newest = {price.symbol: price for price in sorted(prices, key=lambda item: item.time)}
+    """Store prices as ticks, which move the latest prices; return how many were new."""
     rows = [
         {
-            "instrument_id": instruments[symbol].id,
-            "price": price.price,
+            "instrument_id": instruments[price.symbol].id,
             "time": price.time,
             "source": SOURCE,
+            "price": price.price,
         }
-        for symbol, price in newest.items()
+        for price in prices
     ]
-    if not rows:
-        return 0
-    statement = insert(LatestPrice).values(sorted(rows, key=lambda row: str(row["instrument_id"])))
-    upsert = statement.on_conflict_do_update(
-        index_elements=[LatestPrice.instrument_id],
-        set_={name: statement.excluded[name] for name in ("price", "time", "source")},
-        where=LatestPrice.time < statement.excluded.time,
-    )
-    written = await unit.session.scalars(upsert.returning(LatestPrice.instrument_id))
-    return len(written.all())
+    return (await ingest_ticks(unit, rows, mode="upsert")).inserted

@@ -1,8 +1,8 @@
 """time series outside transaction
 
-Revision: c76afe9e90fa
-After: f0ee6759a0bd
-Written: 2026-11-21 07:07:11.505403+00:00
+Revision: d6bbda52a6e2
+After: 92a5aba8c816
+Written: 2026-11-21 07:24:32.063881+00:00
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from alembic import op
 
 
-revision: str = 'c76afe9e90fa'
-down_revision: str | Sequence[str] | None = 'f0ee6759a0bd'
+revision: str = 'd6bbda52a6e2'
+down_revision: str | Sequence[str] | None = '92a5aba8c816'
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
