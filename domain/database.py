@@ -1,6 +1,7 @@
 """`Database`: the units of work with every area's repositories as typed attributes."""
 
 from domain import schema
+from domain.alerts.repositories import AlertEventRepository, AlertRepository
 from domain.db.connection import Connections
 from domain.db.unit import ReadUnit, UnitOfWork, repository
 from domain.identity.repositories import (
@@ -18,6 +19,13 @@ from domain.market.repositories import (
     InstrumentAliasRepository,
     InstrumentRepository,
     LatestPriceRepository,
+)
+from domain.news.repositories import (
+    ArticleInstrumentRepository,
+    ArticleRepository,
+    CalendarEventRepository,
+    EconomicReleaseRepository,
+    EconomicSeriesRepository,
 )
 from domain.trading.repositories import (
     CashMovementRepository,
@@ -56,6 +64,15 @@ class Repositories:
     cash_movements = repository(CashMovementRepository)
     import_batches = repository(ImportBatchRepository)
     equity_snapshots = repository(EquitySnapshotRepository)
+
+    alerts = repository(AlertRepository)
+    alert_events = repository(AlertEventRepository)
+
+    articles = repository(ArticleRepository)
+    article_instruments = repository(ArticleInstrumentRepository)
+    calendar_events = repository(CalendarEventRepository)
+    economic_series = repository(EconomicSeriesRepository)
+    economic_releases = repository(EconomicReleaseRepository)
 
 
 class Reader(Repositories, ReadUnit):
