@@ -44,8 +44,8 @@ def check_template(template: str) -> str:
     """Return `template` if it can be filled in.
 
     Raises:
-        InvalidData: It is longer than 2,000 characters, names an unknown field, has a brace that
-            is no field, or a NUL.
+        InvalidData: It is blank or longer than 2,000 characters, names an unknown field, has a
+            brace that is no field, or a NUL.
 
     Example:
         >>> check_template("{symbol} hit {threshold}")
@@ -54,8 +54,9 @@ def check_template(template: str) -> str:
         Traceback (most recent call last):
         domain.errors.InvalidData: message_template must hold no brace that is not part of a field such as {symbol}, was '{symbol.__class__}'
     """  # noqa: E501 - the message is one line
-    if len(template) > LONGEST or "\x00" in template:
-        raise InvalidData("message_template", template, f"be at most {LONGEST} characters, no NUL")
+    if not template.strip() or len(template) > LONGEST or "\x00" in template:
+        rule = f"be 1 to {LONGEST} characters without NUL"
+        raise InvalidData("message_template", template, rule)
     for part in _PART.finditer(template):
         if part["field"] is not None and part["field"] not in FIELDS:
             known = ", ".join(FIELDS)
