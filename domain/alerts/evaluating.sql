@@ -39,7 +39,7 @@ matched AS (
 -- that was told before is left out.
 queue AS MATERIALIZED (
   SELECT m.id AS rule_id, m.value, m.previous, m.at, m.bar_at, m.key, m.note,
-         row_number() OVER (PARTITION BY m.id ORDER BY m.at, m.n) AS turn
+         row_number() OVER (PARTITION BY m.id ORDER BY m.at, m.key NULLS FIRST) AS turn
     FROM (SELECT *, row_number() OVER (
                       PARTITION BY id, key, CASE WHEN key IS NULL THEN at END ORDER BY n DESC
                     ) AS repeated
