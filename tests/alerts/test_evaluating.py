@@ -147,7 +147,7 @@ async def test_one_batch_may_hold_a_whole_series(db: Database) -> None:
     account = await open_account(db)
     await watch(account, trigger_mode="every", message_template="{value} at {at}")
     series = [
-        price(account.instrument, value, n) for n, value in enumerate("99 101 98 102".split())
+        price(account.instrument, value, n) for n, value in enumerate(["99", "101", "98", "102"])
     ]
     assert await see(account, *reversed(series)) == [
         "101 at 2024-03-15 13:31:00 UTC",
