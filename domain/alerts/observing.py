@@ -105,8 +105,8 @@ async def _observe(
     return await evaluate(
         unit,
         [
-            Observation(alert_type=kind, alert_id=alert_id, value=value, at=at, note=note)
-            for alert_id, value, note in found
+            Observation(alert_type=kind, alert_id=row[0], value=row[1], at=at, note=row[2])
+            for row in (tuple(item) for item in found)
         ],
     )
 

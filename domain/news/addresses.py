@@ -47,13 +47,13 @@ def normalised(url: str) -> str:
 
 
 def _split(text: str) -> SplitResult:
+    rule = "be an address that begins with http:// or https://"
     try:
         parts = urlsplit(text)
-        is_web = parts.scheme in _PORTS and bool(parts.hostname) and "\x00" not in text
     except ValueError:
-        is_web = False
-    if not is_web:
-        raise InvalidData("url", text, "be an address that begins with http:// or https://")
+        raise InvalidData("url", text, rule) from None
+    if parts.scheme not in _PORTS or not parts.hostname or "\x00" in text:
+        raise InvalidData("url", text, rule)
     if parts.username is not None or parts.password is not None:
         raise InvalidData("url", "…", "carry no user name or password")
     return parts

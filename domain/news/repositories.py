@@ -5,7 +5,9 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, desc, func, select
+from sqlalchemy import ARRAY, Select, Text, any_, func, literal, select
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.orm import aliased
 
 from domain.db.repository import Repository
 from domain.errors import InvalidData
@@ -31,6 +33,14 @@ class ArticleRepository(Repository[Article]):
             InvalidData: It is no address.
         """
         return await self.first(self.query(Article.url == normalised(url)))
+
+    async def times_of(self, urls: Sequence[str]) -> dict[str, tuple[UUID, datetime]]:
+        """Return (id, time of publication) of these normalised addresses, by address."""
+        statement = select(Article.url, Article.id, Article.published_at).where(
+            Article.url == any_(literal(list(urls), ARRAY(Text())))
+        )
+        found = await self.session.execute(statement.order_by(Article.url))
+        return {url: (ident, published_at) for url, ident, published_at in found}
 
     async def search(self, words: str, *, limit: int = 50) -> Sequence[Article]:
         """Return the articles that match, the best first.
@@ -144,29 +154,16 @@ class EconomicReleaseRepository(Repository[EconomicRelease]):
 
     async def newest_value_on(self, symbol: str, on: date) -> EconomicRelease | None:
         """Return the last day measured, with a value, as it was known on the day `on`."""
-        known = (
-            select(EconomicRelease)
-            .where(EconomicRelease.symbol == symbol, EconomicRelease.vintage_on <= on)
-            .distinct(EconomicRelease.observed_on)
-            .order_by(EconomicRelease.observed_on.desc(), desc(EconomicRelease.vintage_on))
-            .subquery()
-        )
-        newest = (
-            self.query()
-            .join(
-                known,
-                (EconomicRelease.symbol == known.c.symbol)
-                & (EconomicRelease.observed_on == known.c.observed_on)
-                & (EconomicRelease.vintage_on == known.c.vintage_on),
-            )
-            .where(known.c.value.is_not(None))
-            .order_by(known.c.observed_on.desc())
-        )
-        return await self.first(newest)
+        known = _newest_vintages(
+            self.query(EconomicRelease.symbol == symbol, EconomicRelease.vintage_on <= on)
+        ).subquery()
+        newest = aliased(EconomicRelease, known)
+        statement = select(newest).where(newest.value.is_not(None))
+        return await self.first(statement.order_by(newest.observed_on.desc()))
 
 
 def _newest_vintages(statement: Select[EconomicRelease]) -> Select[EconomicRelease]:
-    return statement.distinct(EconomicRelease.observed_on).order_by(
+    return statement.ext(distinct_on(EconomicRelease.observed_on)).order_by(
         EconomicRelease.observed_on, EconomicRelease.vintage_on.desc()
     )
 
