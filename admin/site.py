@@ -19,8 +19,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
-from admin import identity, market, messaging, trading
+from admin import alerts, identity, market, messaging, news, trading
 from admin.addressing import address, key_of
+from admin.answering import Answering
 from admin.booking import Booking
 from admin.dashboard import Dashboard
 from admin.deleting import dependents_of
@@ -51,7 +52,14 @@ from domain.identity.models import Role, User
 from domain.settings import Settings
 from domain.trading.models import Trade
 
-_VIEWS: Final = (*trading.VIEWS, *market.VIEWS, *identity.VIEWS, *messaging.VIEWS)
+_VIEWS: Final = (
+    *trading.VIEWS,
+    *alerts.VIEWS,
+    *market.VIEWS,
+    *news.VIEWS,
+    *identity.VIEWS,
+    *messaging.VIEWS,
+)
 _PLAIN_WORDS: Final = {
     "Not Found": "There is no such page.",
     "Method Not Allowed": "This address does not do that.",
@@ -104,6 +112,7 @@ class Site(Admin):
     def _routes(self) -> list[Any]:
         office = Office(self.db, self.pages)
         dashboard, staffing, booking = Dashboard(office), Staffing(office), Booking(office)
+        answering = Answering(office)
         get, post, both = ["GET"], ["POST"], ["GET", "POST"]
         return [
             Mount("/statics", KeptStatics(directory=STATICS), name="statics"),
@@ -121,6 +130,8 @@ class Site(Admin):
             Route("/trades/{pk}/correct", self._writer(booking.correct), methods=both),
             Route("/trades/{pk}/bust", self._writer(booking.bust), methods=post),
             Route("/imports/{pk}/revert", self._writer(booking.revert), methods=post),
+            Route("/alerts/{pk}/status", self._writer(answering.status), methods=post),
+            Route("/alert-events/{pk}/answer", self._writer(answering.answer), methods=post),
             Route("/{identity}/list", self._page(self.list), name="list", methods=get),
             Route("/{identity}/export.csv", self._page(self.export), name="export", methods=get),
             Route("/{identity}/lookup", self._page(self.ajax_lookup), methods=get),

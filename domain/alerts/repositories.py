@@ -56,6 +56,6 @@ class AlertEventRepository(Repository[AlertEvent]):
 
     async def unacknowledged(self, *, limit: int = 50) -> Sequence[AlertEvent]:
         """Return the newest events that nobody has seen."""
-        statement = self.query(AlertEvent.acknowledged_at.is_(None))
+        statement = self.query(AlertEvent.acknowledged.is_(False))
         newest = statement.order_by(AlertEvent.triggered_at.desc(), AlertEvent.id.desc())
         return await self.all(newest.limit(limit))
