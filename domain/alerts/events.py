@@ -105,9 +105,15 @@ async def acknowledge(
     Raises:
         NotFound: No such event of this tenant.
     """
-    await acknowledge_many(unit, [event_id], by=by, at=at)
-    events = unit.repository(AlertEventRepository)
-    return await events.get(event_id)
+    event = AlertEvent
+    return await _changed(
+        unit,
+        event_id,
+        acknowledged_at=func.coalesce(event.acknowledged_at, at or now()),
+        acknowledged_by=case(
+            (event.acknowledged_at.is_(None), by or unit.user_id), else_=event.acknowledged_by
+        ),
+    )
 
 
 async def acknowledge_many(
