@@ -8,6 +8,7 @@ from domain.agents.repositories import (
     MessageRepository,
     StandingRepository,
 )
+from domain.alerts.repositories import AlertEventRepository, AlertRepository
 from domain.db.connection import Connections
 from domain.db.unit import ReadUnit, UnitOfWork, repository
 from domain.identity.repositories import (
@@ -34,6 +35,13 @@ from domain.messaging.repositories import (
     NotificationRepository,
     OutboxRepository,
     ProcessedMessageRepository,
+)
+from domain.news.repositories import (
+    ArticleInstrumentRepository,
+    ArticleRepository,
+    CalendarEventRepository,
+    EconomicReleaseRepository,
+    EconomicSeriesRepository,
 )
 from domain.trading.repositories import (
     CashMovementRepository,
@@ -86,6 +94,14 @@ class Repositories:
     conversations = repository(ConversationRepository)
     messages = repository(MessageRepository)
     leaderboard = repository(StandingRepository)
+    alerts = repository(AlertRepository)
+    alert_events = repository(AlertEventRepository)
+
+    articles = repository(ArticleRepository)
+    article_instruments = repository(ArticleInstrumentRepository)
+    calendar_events = repository(CalendarEventRepository)
+    economic_series = repository(EconomicSeriesRepository)
+    economic_releases = repository(EconomicReleaseRepository)
 
 
 class Reader(Repositories, ReadUnit):

@@ -3,10 +3,14 @@
 from typing import Final
 
 import domain.agents.models
+import domain.alerts.declarations
+import domain.alerts.models
 import domain.identity.models
 import domain.market.declarations
 import domain.market.models
 import domain.messaging.models
+import domain.news.declarations
+import domain.news.models
 import domain.trading.declarations
 import domain.trading.models  # noqa: F401 - importing registers the tables
 from domain.agents.declarations import VIEWS as AGENT_VIEWS
@@ -20,6 +24,9 @@ _ALL: Final = "SELECT, INSERT, UPDATE, DELETE"
 _READ: Final = "SELECT"
 _GROW: Final = "SELECT, INSERT"
 _FACT: Final = "SELECT, INSERT, UPDATE (status)"
+_ANSWERED: Final = (
+    "SELECT, INSERT, UPDATE (acknowledged_at, acknowledged_by, resolved_at, channels_notified)"
+)
 
 # Roles, passwords and locks are given by staff and by jobs, never by tenants to themselves.
 _OWN_PROFILE: Final = "SELECT, UPDATE (name, email, base_currency, timezone, version, updated_at)"
@@ -51,6 +58,13 @@ RIGHTS: Final = {
     "trading.lot_closures": (_ALL, _ALL),
     "trading.cash_movements": (_FACT, _FACT),
     "trading.equity_snapshots": (_ALL, _ALL),
+    "alerts.alerts": (_ALL, _ALL),
+    "alerts.alert_events": (_ANSWERED, _ANSWERED),
+    "news.articles": (_READ, _ALL),
+    "news.article_instruments": (_READ, _ALL),
+    "news.calendar_events": (_READ, _ALL),
+    "news.economic_series": (_READ, _ALL),
+    "news.economic_releases": (_READ, _ALL),
     "messaging.outbox": ("INSERT", _ALL),
     "messaging.notifications": ("SELECT, INSERT, UPDATE (status, read_at)", _ALL),
     "messaging.processed_messages": ("", _ALL),
@@ -69,6 +83,7 @@ for _role in (APP, STAFF, READONLY):
     declare(metadata, Grant("SELECT", "TABLE trading.round_trips", _role))
     for _view in AGENT_VIEWS:
         declare(metadata, Grant("SELECT", f"TABLE agents.{_view.name}", _role))
+    declare(metadata, Grant("SELECT", "TABLE news.latest_releases", _role))
 
-AREAS: Final = ("identity", "market", "trading", "agents", "messaging")
+AREAS: Final = ("identity", "market", "trading", "alerts", "news", "agents", "messaging")
 """The PostgreSQL schemas, one an area, in the order of their dependencies."""

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from domain.database import Database, Worker
-from domain.demo import agents, files
+from domain.demo import agents, files, headlines, indicators, watching
 from domain.demo.files import DailyBar
 from domain.demo.strategies import Order, crossover, fractional, monthly_saving
 from domain.identity.enrolling import create_user
@@ -56,7 +56,7 @@ class _Plan:
 
 
 async def load_demo(db: Database, console: Console) -> bool:
-    """Load prices, exchange rates, splits, five portfolios and three invented agents.
+    """Load prices, rates, splits, portfolios, agents, economic series, news and alerts.
 
     Args:
         db: A migrated database.
@@ -71,7 +71,7 @@ async def load_demo(db: Database, console: Console) -> bool:
     bars = files.bars()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("loading the demo", total=4 + len(_plans(bars)))
+        task = progress.add_task("loading the demo", total=6 + len(_plans(bars)))
         # One transaction: a demo that breaks half-way leaves nothing behind.
         async with db.transaction(system="demo") as unit:
             await _load_market(unit, bars)
@@ -89,6 +89,10 @@ async def load_demo(db: Database, console: Console) -> bool:
             for portfolio in await unit.portfolios.all():
                 await refresh_equity(unit, portfolio, until=LAST_DAY)
             await agents.enlist(unit, user, _series(bars))
+            progress.advance(task)
+            await indicators.load(unit)
+            progress.advance(task)
+            await watching.load(unit, user, bars, await headlines.load(unit))
             progress.advance(task)
     return True
 

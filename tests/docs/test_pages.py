@@ -38,8 +38,10 @@ from tests.docs.reading import (
 EXECUTED = {
     "README.md",
     "areas/agents.md",
+    "areas/alerts.md",
     "areas/identity.md",
     "areas/market.md",
+    "areas/news.md",
     "areas/trading.md",
     "getting-started.md",
     "importing.md",
