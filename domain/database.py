@@ -10,6 +10,14 @@ from domain.identity.repositories import (
     UserRepository,
     UserSessionRepository,
 )
+from domain.journal.repositories import (
+    AttachmentRepository,
+    EntryTagRepository,
+    EntryTradeRepository,
+    JournalEntryRepository,
+    SetupRepository,
+    TagRepository,
+)
 from domain.market.repositories import (
     BarRepository,
     CorporateActionRepository,
@@ -18,6 +26,16 @@ from domain.market.repositories import (
     InstrumentAliasRepository,
     InstrumentRepository,
     LatestPriceRepository,
+)
+from domain.research.repositories import (
+    AnalysisRepository,
+    KnowledgeChunkRepository,
+    KnowledgeDocumentRepository,
+    MetricRepository,
+    ScreenerRepository,
+    ScreenerRunRepository,
+    WatchlistItemRepository,
+    WatchlistRepository,
 )
 from domain.trading.repositories import (
     CashMovementRepository,
@@ -56,6 +74,22 @@ class Repositories:
     cash_movements = repository(CashMovementRepository)
     import_batches = repository(ImportBatchRepository)
     equity_snapshots = repository(EquitySnapshotRepository)
+
+    journal_entries = repository(JournalEntryRepository)
+    setups = repository(SetupRepository)
+    tags = repository(TagRepository)
+    entry_tags = repository(EntryTagRepository)
+    entry_trades = repository(EntryTradeRepository)
+    attachments = repository(AttachmentRepository)
+
+    watchlists = repository(WatchlistRepository)
+    watchlist_items = repository(WatchlistItemRepository)
+    screeners = repository(ScreenerRepository)
+    screener_runs = repository(ScreenerRunRepository)
+    analyses = repository(AnalysisRepository)
+    metrics = repository(MetricRepository)
+    knowledge_documents = repository(KnowledgeDocumentRepository)
+    knowledge_chunks = repository(KnowledgeChunkRepository)
 
 
 class Reader(Repositories, ReadUnit):

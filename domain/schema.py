@@ -3,8 +3,11 @@
 from typing import Final
 
 import domain.identity.models
+import domain.journal.models
 import domain.market.models
 import domain.messaging.models
+import domain.research.declarations
+import domain.research.models
 import domain.trading.declarations
 import domain.trading.models  # noqa: F401 - importing registers the tables
 from domain.db.objects import Grant, declare
@@ -15,6 +18,7 @@ from domain.db.tenancy import declare_tenancy
 _ALL: Final = "SELECT, INSERT, UPDATE, DELETE"
 _READ: Final = "SELECT"
 _GROW: Final = "SELECT, INSERT"
+_RECORD: Final = "SELECT, INSERT, DELETE"
 _FACT: Final = "SELECT, INSERT, UPDATE (status)"
 
 # Roles, passwords and locks are given by staff and by jobs, never by tenants to themselves.
@@ -44,6 +48,20 @@ RIGHTS: Final = {
     "trading.cash_movements": (_FACT, _FACT),
     "trading.equity_snapshots": (_ALL, _ALL),
     "messaging.outbox": ("INSERT", _ALL),
+    "journal.journal_entries": (_ALL, _ALL),
+    "journal.setups": (_ALL, _ALL),
+    "journal.tags": (_ALL, _ALL),
+    "journal.entry_tags": (_ALL, _ALL),
+    "journal.entry_trades": (_ALL, _ALL),
+    "journal.attachments": (_ALL, _ALL),
+    "research.watchlists": (_ALL, _ALL),
+    "research.watchlist_items": (_ALL, _ALL),
+    "research.screeners": (_ALL, _ALL),
+    "research.screener_runs": (_RECORD, _RECORD),
+    "research.analyses": (_RECORD, _RECORD),
+    "research.metrics": (_ALL, _ALL),
+    "research.knowledge_documents": (_READ, _ALL),
+    "research.knowledge_chunks": (_READ, _ALL),
 }
 
 metadata = Base.metadata
@@ -51,5 +69,5 @@ declare_tenancy(metadata, RIGHTS, tenant_table="identity.users")
 for _role in (APP, STAFF, READONLY):
     declare(metadata, Grant("SELECT", "TABLE trading.round_trips", _role))
 
-AREAS: Final = ("identity", "market", "trading", "messaging")
+AREAS: Final = ("identity", "market", "trading", "journal", "research", "messaging")
 """The PostgreSQL schemas, one an area, in the order of their dependencies."""
