@@ -265,7 +265,9 @@ class JournalEntry(Owned, Versioned, Timestamped, Record, kw_only=True, eq=False
         lazy="raise_on_sql",
         viewonly=True,
     )
-    links: Mapped[list["EntryTrade"]] = relationship(init=False, lazy="raise_on_sql", viewonly=True)
+    links: Mapped[list["EntryTrade"]] = relationship(
+        order_by="EntryTrade.trade_id", init=False, lazy="raise_on_sql", viewonly=True
+    )
     attachments: Mapped[list["Attachment"]] = relationship(
         order_by="Attachment.sort_order, Attachment.id",
         init=False,
