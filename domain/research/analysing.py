@@ -87,7 +87,7 @@ async def save_analysis(
         "recommendation": analysis.recommendation,
         "workflow_id": analysis.workflow_id,
     }
-    announce(unit, ANALYSIS_COMPLETE, analysis.user_id, payload)
+    await announce(unit, ANALYSIS_COMPLETE, analysis.user_id, payload)
     return Saved(analysis, is_new=True)
 
 

@@ -184,7 +184,7 @@ async def save_screener_run(
         "candidates_found": found,
         "notify_channels": screener.notify_channels,
     }
-    announce(unit, SCREENER_COMPLETE, screener.user_id, payload)
+    await announce(unit, SCREENER_COMPLETE, screener.user_id, payload)
     return run
 
 
