@@ -30,6 +30,9 @@ SIGNED: Final = frozenset(
         "gross",
         "net",
         "signed_quantity",
+        "pnl",
+        "mae",
+        "mfe",
     }
 )
 """Columns whose sign is the message: coloured, and with a plus."""
@@ -55,6 +58,7 @@ MONEY: Final = SIGNED - {"signed_quantity"} | {
     "value_remaining",
     "fees_opened",
     "fees_remaining",
+    "initial_risk",
 }
 """Columns that are amounts: two decimals, the exact value on hover."""
 
@@ -72,6 +76,10 @@ PRICES: Final = frozenset(
         "strike",
         "current_price",
         "liquidation_price",
+        "planned_entry",
+        "planned_stop",
+        "planned_target",
+        "target_price",
     }
 )
 """Columns that are prices: two decimals at least, eight at most."""

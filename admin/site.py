@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
-from admin import identity, market, messaging, trading
+from admin import identity, journal, market, messaging, research, trading
 from admin.addressing import address, key_of
 from admin.booking import Booking
 from admin.dashboard import Dashboard
@@ -51,7 +51,14 @@ from domain.identity.models import Role, User
 from domain.settings import Settings
 from domain.trading.models import Trade
 
-_VIEWS: Final = (*trading.VIEWS, *market.VIEWS, *identity.VIEWS, *messaging.VIEWS)
+_VIEWS: Final = (
+    *trading.VIEWS,
+    *journal.VIEWS,
+    *research.VIEWS,
+    *market.VIEWS,
+    *identity.VIEWS,
+    *messaging.VIEWS,
+)
 _PLAIN_WORDS: Final = {
     "Not Found": "There is no such page.",
     "Method Not Allowed": "This address does not do that.",

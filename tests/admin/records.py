@@ -19,6 +19,7 @@ from domain.market.terms import CorporateActionKind, Timeframe
 from domain.schema import metadata
 from domain.trading.models import EquitySnapshot, ImportBatch
 from domain.trading.terms import Side
+from tests.admin.journal_and_research import make_journal, make_research
 from tests.factories.trading import Account, open_account
 
 MOMENT = datetime(2024, 3, 15, 14, 30, 15, 123456, tzinfo=UTC)
@@ -49,6 +50,8 @@ async def make_everything(db: Database) -> Account:
     )
     await account.trade(Side.SELL, "4", "195.5", executed_at=MOMENT + timedelta(hours=1))
     await _make_rest(db, account)
+    await make_journal(db, account)
+    await make_research(db, account)
     return account
 
 
