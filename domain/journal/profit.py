@@ -38,7 +38,8 @@ WITH RECURSIVE wanted AS (
   SELECT w.id, c.id
     FROM wanted w JOIN trading.lot_closures c ON c.position_id = w.position_id
 ), booked AS (
-  SELECT p.entry_id, sum(c.net_pnl) AS pnl, sum(c.open_fees + c.close_fees) AS fees,
+  SELECT p.entry_id, trim_scale(sum(c.net_pnl)) AS pnl,
+         trim_scale(sum(c.open_fees + c.close_fees)) AS fees,
          sum(abs(c.open_value)) AS cost, min(o.currency) AS currency
     FROM pieces p
     JOIN trading.lot_closures c ON c.id = p.id
