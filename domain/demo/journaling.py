@@ -36,6 +36,7 @@ _INVENTED: Final = (
     "Invented for the demo: the trades are real rows of the ledger, the words are not."
 )
 _STOP: Final = Decimal("0.05")
+_OPTION_STOP: Final = Decimal("0.5")
 _CENT: Final = Decimal("0.01")
 _MANY: Final = 12
 
@@ -95,7 +96,8 @@ def _entry(position: Position, setup: Setup) -> JournalEntry:
     instrument, closed_at = position.instrument, position.closed_at
     is_long = position.side == "long"
     entry_price = _entry_price(position)
-    distance = (abs(entry_price) * _STOP).quantize(_CENT)
+    part = _OPTION_STOP if instrument.kind is InstrumentKind.OPTION else _STOP
+    distance = (abs(entry_price) * part).quantize(_CENT)
     stop = entry_price - distance if is_long else entry_price + distance
     risk = distance * position.peak_quantity * position.multiplier
     return JournalEntry(
