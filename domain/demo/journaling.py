@@ -13,7 +13,7 @@ from sqlalchemy.orm import joinedload
 from domain.database import Worker
 from domain.identity.models import User
 from domain.journal.models import JournalEntry, Setup
-from domain.journal.recording import record_entry, tag_entry
+from domain.journal.recording import link_trades, record_entry, tag_entry
 from domain.journal.terms import Direction, EntryKind, TagCategory, TradeRole
 from domain.market.models import Instrument
 from domain.market.terms import InstrumentKind
@@ -80,12 +80,9 @@ async def _write(unit: Worker, position: Position, setup: Setup) -> None:
     entry = _entry(position, setup)
     await record_entry(unit, entry)
     legs = {position.opening_trade_id: TradeRole.ENTRY, position.last_trade_id: TradeRole.EXIT}
-    rows = [
-        {"user_id": entry.user_id, "entry_id": entry.id, "trade_id": key, "role": role, "leg": 1}
-        for key, role in legs.items()
-        if key is not None
-    ]
-    await unit.entry_trades.insert_many(rows)
+    trades = await unit.trades.many(key for key in legs if key is not None)
+    for key, trade in trades.items():
+        await link_trades(unit, entry, [trade], role=legs[key])
     outcome = "winner" if (entry.pnl or 0) > 0 else "loser"
     await tag_entry(unit, entry, [outcome], category=TagCategory.OUTCOME)
     if position.opened_at.date() == (position.closed_at or position.opened_at).date():

@@ -1,8 +1,10 @@
 """The profit of entries, from the ledger.
 
-An entry's profit is that of the lot pieces which its linked trades closed, and of the whole cycle
-when it names a position; a piece counts once. A trade that was corrected stays linked: what
-corrects it counts in its place. Fees are in it, as in `LotClosure.net_pnl`.
+An entry that names a position has the profit of that whole cycle. Another has that of the lot
+pieces which its linked trades closed; trades with the role entry or scale-in are left out, because
+a trade that turns a position around closes what belonged to the idea before. A trade that was
+corrected stays linked: what corrects it counts in its place. Fees are in it, as in
+`LotClosure.net_pnl`.
 
 Profit is a projection: when trades change it is computed anew, without counting as an edit.
 """
@@ -28,6 +30,7 @@ WITH RECURSIVE wanted AS (
 ), standing AS (
   SELECT l.entry_id, l.trade_id
     FROM wanted w JOIN journal.entry_trades l ON l.entry_id = w.id
+   WHERE w.position_id IS NULL AND l.role NOT IN ('entry', 'scale_in')
    UNION
   SELECT s.entry_id, t.id
     FROM standing s JOIN trading.trades t ON t.corrects_trade_id = s.trade_id

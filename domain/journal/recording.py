@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import func
+from sqlalchemy import func, select
 
 from domain.db import bulk
 from domain.db.bulk import any_of
@@ -18,7 +18,7 @@ from domain.journal.repositories import (
     TagRepository,
 )
 from domain.journal.terms import TagCategory, TradeRole
-from domain.trading.models import Position, Trade
+from domain.trading.models import Lot, LotClosure, Position, Trade
 
 _TEXTS: Final = ("title", "strategy", "emotion", "thesis", "notes", "lessons")
 _LONGEST_TITLE: Final = 200
@@ -38,7 +38,7 @@ async def record_entry(
     Args:
         unit: A unit of the entry's owner, or a trusted one.
         entry: A new entry; profit is typed only when neither trades nor a position are given.
-        trades: The trades it describes: the first has the role entry, closing ones exit.
+        trades: The trades it describes; their roles are told from what they opened and closed.
         tags: Names of general tags; missing ones are made.
 
     Raises:
@@ -54,12 +54,7 @@ async def record_entry(
     unit.session.add(entry)
     await unit.flush()
     if trades:
-        first, *others = trades
-        await link_trades(unit, entry, [first])
-        entries = [trade for trade in others if trade.side == first.side]
-        exits = [trade for trade in others if trade.side != first.side]
-        await link_trades(unit, entry, entries, role=TradeRole.SCALE_IN)
-        await link_trades(unit, entry, exits, role=TradeRole.EXIT)
+        await link_trades(unit, entry, trades)
     elif entry.position_id is not None:
         await refresh_profit(unit, [entry])
     await tag_entry(unit, entry, tags)
@@ -110,7 +105,7 @@ async def link_trades(
     entry: JournalEntry,
     trades: Sequence[Trade],
     *,
-    role: TradeRole = TradeRole.ENTRY,
+    role: TradeRole | None = None,
     leg: int | None = None,
 ) -> None:
     """Link trades to an entry; from now on its profit is the ledger's.
@@ -119,7 +114,7 @@ async def link_trades(
         unit: A unit of the entry's owner, or a trusted one.
         entry: The entry.
         trades: Trades of the same owner; one that is linked already gets the new role.
-        role: What they did for the idea.
+        role: What they did for the idea; default: told from what they opened and closed.
         leg: Number of the structure's leg, from 1.
 
     Raises:
@@ -133,20 +128,42 @@ async def link_trades(
             raise InvalidData("trades", str(trade.id), "belong to the entry's owner")
     await unit.flush()
     await require_one_currency(unit, entry, trades)
-    of_entry = {"entry_id": entry.id, "user_id": entry.user_id, "role": role, "leg": leg}
+    of_entry = {"entry_id": entry.id, "user_id": entry.user_id, "leg": leg}
+    roles = dict.fromkeys(_ids(trades), role) if role else await _roles(unit, trades)
     await unit.repository(EntryTradeRepository).upsert_many(
-        [{"trade_id": trade.id, **of_entry} for trade in trades],
+        [{"trade_id": key, "role": played, **of_entry} for key, played in roles.items()],
         key=["entry_id", "trade_id"],
         update=["role", "leg"],
     )
     await refresh_profit(unit, [entry])
 
 
+async def _roles(unit: UnitOfWork, trades: Sequence[Trade]) -> dict[UUID, TradeRole]:
+    """Return what each trade did: the first that opened sets the direction of the idea."""
+    ids = any_of(_ids(trades))
+    opening = select(Lot.opening_trade_id).where(Lot.opening_trade_id == ids)
+    closing = select(LotClosure.closing_trade_id).where(LotClosure.closing_trade_id == ids)
+    opened = set((await unit.session.scalars(opening)).all())
+    closed = set((await unit.session.scalars(closing)).all())
+    first = min(trades, key=lambda trade: (trade.executed_at, trade.sequence))
+    if first.id not in opened or (first.id in closed and len(trades) == 1):
+        return {key: TradeRole.EXIT if key in closed else TradeRole.ENTRY for key in _ids(trades)}
+    same_side = {trade.id for trade in trades if trade.side == first.side}
+    roles = {
+        key: TradeRole.SCALE_IN if key in same_side else TradeRole.EXIT for key in _ids(trades)
+    }
+    return roles | {first.id: TradeRole.ENTRY}
+
+
+def _ids(trades: Iterable[Trade]) -> list[UUID]:
+    return [trade.id for trade in trades]
+
+
 async def unlink_trades(unit: UnitOfWork, entry: JournalEntry, trades: Iterable[Trade]) -> int:
     """Take links away; return how many. Without any link profit is empty and may be typed."""
     links = unit.repository(EntryTradeRepository)
     removed = await links.delete_where(
-        EntryTrade.entry_id == entry.id, EntryTrade.trade_id == any_of(trade.id for trade in trades)
+        EntryTrade.entry_id == entry.id, EntryTrade.trade_id == any_of(_ids(trades))
     )
     await refresh_profit(unit, [entry])
     return removed

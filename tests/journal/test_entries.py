@@ -5,15 +5,22 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 from sqlalchemy.exc import InvalidRequestError
 
-from domain import Database, JournalEntry
+from domain import Database, JournalEntry, User
 from domain.errors import AlreadyExists, CheckFailed, InvalidData, NotFound, ReferenceViolation
 from domain.journal.models import Setup, Tag
 from domain.journal.recording import record_entry, tag_entry, untag_entry
 from domain.journal.terms import EntryKind, TagCategory
+from domain.research.analysing import save_analysis
+from domain.research.measuring import NewMetric, insert_metrics
+from domain.research.screening import save_screener, save_screener_run
+from domain.research.watching import update_watchlist
+from domain.schema import metadata
 from tests.factories.identity import make_user
 from tests.factories.journal import MONDAY, make_entry, make_setup, new_entry
+from tests.factories.market import make_instrument
 from tests.factories.trading import open_account
 
 BULL_PUT = [
@@ -289,3 +296,35 @@ async def test_a_setup_name_is_unique_for_its_owner(db: Database) -> None:
     with pytest.raises(AlreadyExists):
         async with db.transaction(user=ada.id) as unit:
             unit.setups.add(Setup(user_id=ada.id, name="Breakout"))
+
+
+async def test_a_user_who_is_deleted_takes_everything_along(db: Database) -> None:
+    async with db.transaction(system="test") as unit:
+        user = await make_user(unit)
+        setup = await make_setup(unit, user.id)
+        instrument = await make_instrument(unit)
+        saved = await save_analysis(unit, instrument, "chart", {}, user_id=user.id)
+        entry = new_entry(user.id, setup_id=setup.id, analysis_id=saved.analysis.id)
+        await record_entry(unit, entry, tags=["a", "b"])
+        await update_watchlist(unit, "Core", [instrument], user_id=user.id)
+        screener = await save_screener(unit, "Puts", "csp", {}, user_id=user.id)
+        await save_screener_run(unit, screener, [])
+        await insert_metrics(unit, [NewMetric("a", 1)], user_id=user.id)
+    async with db.transaction(system="test") as unit:
+        await unit.users.delete_where(User.id == user.id)
+    async with db.read(system="test") as unit:
+        owned = [t for t in metadata.tables.values() if t.schema in {"journal", "research"}]
+        for table in owned:
+            rows = await unit.session.execute(select(func.count()).select_from(table))
+            assert rows.scalar_one() == 0, table.fullname
+
+
+async def test_an_entry_outlives_the_analysis_that_led_to_it(db: Database) -> None:
+    async with db.transaction(system="test") as unit:
+        user = await make_user(unit)
+        saved = await save_analysis(unit, None, "chart", {}, user_id=user.id)
+        entry = await make_entry(unit, user.id, analysis_id=saved.analysis.id)
+    async with db.transaction(user=user.id) as unit:
+        await unit.analyses.remove(await unit.analyses.get(saved.analysis.id))
+    async with db.read(user=user.id) as unit:
+        assert (await unit.journal_entries.get(entry.id)).analysis_id is None

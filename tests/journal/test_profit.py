@@ -66,6 +66,29 @@ async def test_short_trades_and_flips_count_the_closing_part_only(
     assert entry.pnl == Decimal("99.00")  # two thirds of the fee belong to what was closed
 
 
+async def test_the_trade_that_turned_the_position_belongs_to_the_idea_that_it_began(
+    db: Database, account: Account
+) -> None:
+    first = await account.trade(Side.SELL, "10", "200")
+    flip = await account.trade(Side.BUY, "20", "190", minute=1)
+    added = await account.trade(Side.BUY, "5", "191", minute=2)
+    sold = await account.trade(Side.SELL, "15", "195", minute=3)
+    async with db.transaction(user=account.user.id) as unit:
+        short = await record_entry(
+            unit, new_entry(account.user.id), trades=[first.trade, flip.trade]
+        )
+        trades = [sold.trade, flip.trade, added.trade]
+        long = await record_entry(unit, new_entry(account.user.id), trades=trades)
+        roles = {
+            (link.entry_id, link.trade_id): link.role for link in await unit.entry_trades.all()
+        }
+    assert (short.pnl, long.pnl) == (Decimal(100), Decimal(70))  # 10 * 5 and 5 * 4
+    assert roles[long.id, flip.trade.id] is TradeRole.ENTRY
+    assert roles[long.id, added.trade.id] is TradeRole.SCALE_IN
+    assert roles[long.id, sold.trade.id] is TradeRole.EXIT
+    assert roles[short.id, flip.trade.id] is TradeRole.EXIT
+
+
 async def test_a_piece_counts_once_however_often_it_is_linked(
     db: Database, account: Account
 ) -> None:
