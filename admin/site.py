@@ -19,7 +19,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
-from admin import agents, alerts, identity, market, messaging, news, trading
+from admin import (
+    agents,
+    alerts,
+    identity,
+    journal,
+    market,
+    messaging,
+    news,
+    research,
+    trading,
+)
 from admin.addressing import address, key_of
 from admin.answering import Answering
 from admin.booking import Booking
@@ -54,8 +64,10 @@ from domain.trading.models import Trade
 
 _VIEWS: Final = (
     *trading.VIEWS,
-    *agents.VIEWS,
+    *journal.VIEWS,
     *alerts.VIEWS,
+    *research.VIEWS,
+    *agents.VIEWS,
     *market.VIEWS,
     *news.VIEWS,
     *identity.VIEWS,

@@ -8,6 +8,7 @@ from domain.alerts.models import Alert
 from domain.database import Database
 from domain.errors import TradekeepError
 from domain.identity.models import User
+from domain.journal.models import JournalEntry
 from domain.market.models import Instrument
 from domain.trading.models import Portfolio, Position, Trade
 
@@ -16,6 +17,7 @@ __all__ = [
     "Alert",
     "Database",
     "Instrument",
+    "JournalEntry",
     "Portfolio",
     "Position",
     "Trade",

@@ -18,6 +18,14 @@ from domain.identity.repositories import (
     UserRepository,
     UserSessionRepository,
 )
+from domain.journal.repositories import (
+    AttachmentRepository,
+    EntryTagRepository,
+    EntryTradeRepository,
+    JournalEntryRepository,
+    SetupRepository,
+    TagRepository,
+)
 from domain.market.repositories import (
     ArchivedBarRepository,
     BarRepository,
@@ -42,6 +50,16 @@ from domain.news.repositories import (
     CalendarEventRepository,
     EconomicReleaseRepository,
     EconomicSeriesRepository,
+)
+from domain.research.repositories import (
+    AnalysisRepository,
+    KnowledgeChunkRepository,
+    KnowledgeDocumentRepository,
+    MetricRepository,
+    ScreenerRepository,
+    ScreenerRunRepository,
+    WatchlistItemRepository,
+    WatchlistRepository,
 )
 from domain.trading.repositories import (
     CashMovementRepository,
@@ -102,6 +120,21 @@ class Repositories:
     calendar_events = repository(CalendarEventRepository)
     economic_series = repository(EconomicSeriesRepository)
     economic_releases = repository(EconomicReleaseRepository)
+    journal_entries = repository(JournalEntryRepository)
+    setups = repository(SetupRepository)
+    tags = repository(TagRepository)
+    entry_tags = repository(EntryTagRepository)
+    entry_trades = repository(EntryTradeRepository)
+    attachments = repository(AttachmentRepository)
+
+    watchlists = repository(WatchlistRepository)
+    watchlist_items = repository(WatchlistItemRepository)
+    screeners = repository(ScreenerRepository)
+    screener_runs = repository(ScreenerRunRepository)
+    analyses = repository(AnalysisRepository)
+    metrics = repository(MetricRepository)
+    knowledge_documents = repository(KnowledgeDocumentRepository)
+    knowledge_chunks = repository(KnowledgeChunkRepository)
 
 
 class Reader(Repositories, ReadUnit):

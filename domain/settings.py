@@ -57,6 +57,7 @@ class Settings(BaseSettings):
         default=None, validation_alias=AliasChoices("TRADEKEEP_REDIS_URL", "REDIS_URL")
     )
     data_dir: Path = Field(default_factory=default_data_dir)
+    storage_url: str | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "localhost", "[::1]")

@@ -13,11 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from domain.database import Database, Worker
 from domain.demo import agents, files, headlines, indicators, watching
 from domain.demo.files import DailyBar
+from domain.demo.journaling import load_journal
+from domain.demo.researching import load_research
 from domain.demo.strategies import Order, crossover, fractional, monthly_saving
 from domain.identity.enrolling import create_user
 from domain.identity.models import Role, User
 from domain.market.models import CorporateAction, CurrencyKind, Instrument
 from domain.market.terms import CorporateActionKind, InstrumentKind, Timeframe
+from domain.storage import Storage
 from domain.trading.adjusting import register_action
 from domain.trading.importing.booking import BrokerFile, import_file
 from domain.trading.models import Portfolio
@@ -56,7 +59,9 @@ class _Plan:
 
 
 async def load_demo(db: Database, console: Console) -> bool:
-    """Load prices, rates, splits, portfolios, agents, economic series, news and alerts.
+    """Load something real or plainly invented into every area.
+
+    Objects go to the store of the database's settings.
 
     Args:
         db: A migrated database.
@@ -71,9 +76,10 @@ async def load_demo(db: Database, console: Console) -> bool:
     bars = files.bars()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("loading the demo", total=6 + len(_plans(bars)))
+        task = progress.add_task("loading the demo", total=8 + len(_plans(bars)))
         # One transaction: a demo that breaks half-way leaves nothing behind.
-        async with db.transaction(system="demo") as unit:
+        storage = Storage(settings=db.settings)
+        async with storage.staged() as staged, db.transaction(system="demo") as unit:
             await _load_market(unit, bars)
             progress.advance(task)
             await _register_splits(unit)
@@ -93,6 +99,10 @@ async def load_demo(db: Database, console: Console) -> bool:
             await indicators.load(unit)
             progress.advance(task)
             await watching.load(unit, user, bars, await headlines.load(unit))
+            progress.advance(task)
+            await load_journal(unit, user)
+            progress.advance(task)
+            await load_research(unit, staged, user)
             progress.advance(task)
     return True
 

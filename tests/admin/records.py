@@ -35,6 +35,7 @@ from domain.news.releases import Release, ingest_releases
 from domain.schema import metadata
 from domain.trading.models import EquitySnapshot, ImportBatch
 from domain.trading.terms import Side
+from tests.admin.journal_and_research import make_journal, make_research
 from tests.factories.agents import make_agent, make_conversation
 from tests.factories.alerts import make_alert, price
 from tests.factories.trading import Account, open_account
@@ -70,6 +71,8 @@ async def make_everything(db: Database) -> Account:
     await _make_agents(db, account)
     await _make_alerts(db, account)
     await _make_news(db)
+    await make_journal(db, account)
+    await make_research(db, account)
     return account
 
 

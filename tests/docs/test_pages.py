@@ -40,8 +40,10 @@ EXECUTED = {
     "areas/agents.md",
     "areas/alerts.md",
     "areas/identity.md",
+    "areas/journal.md",
     "areas/market.md",
     "areas/news.md",
+    "areas/research.md",
     "areas/trading.md",
     "getting-started.md",
     "importing.md",
@@ -51,6 +53,7 @@ EXECUTED = {
     "recipes/everyday.md",
     "recipes/from-nof0.md",
     "recipes/from-tetra.md",
+    "storage.md",
     "units-of-work.md",
 }
 SKETCHED = {"admin.md"}  # shows a view of a model that the reader would add: compiled only
