@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     idle_timeout: float = Field(default=60, gt=0, le=86_400)
     keep_ticks_days: int | None = Field(default=None, ge=1, le=36_500)
     keep_bars_days: int | None = Field(default=None, ge=1, le=36_500)
+    keep_metrics_days: int | None = Field(default=None, ge=1, le=36_500)
     compress_after_days: int | None = Field(default=30, ge=1, le=36_500)
     session_idle_minutes: int = Field(default=30, ge=1, le=1_440)
     session_hours: int = Field(default=12, ge=1, le=720)

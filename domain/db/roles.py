@@ -25,13 +25,18 @@ READONLY: Final = "tradekeep_readonly"
 
 ROLES: Final = (OWNER, APP, STAFF, READONLY)
 EXTENSIONS: Final = ("vector",)
-"""What every database needs and only a superuser may install."""
+"""What only a superuser may install; used where the server offers it, done without elsewhere."""
 
 _DENIED: Final = "42501"
 _ADVISORY_KEY: Final = 0x7472_6164_726F_6C65  # "tradrole", one number for everybody
 _MEMBERSHIP_HAS_OPTIONS_SINCE: Final = 160_000
 _CREATE: Final = "CREATE ROLE {role} NOLOGIN NOSUPERUSER NOBYPASSRLS"
 _INSTALL: Final = "CREATE EXTENSION IF NOT EXISTS {extension} WITH SCHEMA public"
+_INSTALL_WHERE_OFFERED: Final = (
+    "DO $do$ BEGIN IF EXISTS (SELECT FROM pg_available_extensions WHERE name = '{extension}') THEN "
+    + _INSTALL
+    + "; END IF; END $do$"
+)
 _PUBLIC_SCHEMA: Final = f"GRANT USAGE, CREATE ON SCHEMA public TO {OWNER}"
 _CLOSE_FUNCTIONS: Final = (
     f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"
@@ -56,10 +61,9 @@ _DATABASE: Final = text(
            coalesce(has_schema_privilege(owner, 'public', 'CREATE'), false) AS creates_in_public,
            EXISTS (SELECT FROM pg_default_acl WHERE defaclrole = owner
                    AND defaclobjtype = 'f' AND defaclnamespace = 0) AS closes_functions,
-           ARRAY(SELECT wanted FROM unnest(CAST(:extensions AS text[])) AS wanted
-                 WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = wanted)) AS missing,
            ARRAY(SELECT name::text FROM pg_available_extensions
-                 WHERE name = ANY (CAST(:extensions AS text[]))) AS offered
+                 WHERE name = ANY (CAST(:extensions AS text[]))
+                   AND installed_version IS NULL) AS missing
     FROM (SELECT to_regrole(:owner)::oid AS owner) AS role
     """
 )
@@ -69,9 +73,9 @@ def ensure_roles(connection: Connection) -> None:
     """Create the roles and let the connecting login become each of them.
 
     Also lets `OWNER` create schemas in this database, closes the functions that it will make to
-    everybody who was not granted them, and installs `EXTENSIONS`. Changes nothing where all is in
-    place; processes may call it at the same time, for one database or several. Runs in the
-    connection's transaction and does not commit.
+    everybody who was not granted them, and installs those of `EXTENSIONS` that the server offers.
+    Changes nothing where all is in place; processes may call it at the same time, for one
+    database or several. Runs in the connection's transaction and does not commit.
 
     Args:
         connection: A connection whose login is a superuser, or has CREATEROLE and owns the
@@ -79,8 +83,7 @@ def ensure_roles(connection: Connection) -> None:
 
     Raises:
         AccessDenied: The login lacks a right; the message holds the SQL for an administrator.
-        ConfigurationError: A role of ours could bypass row-level security or log in, or the
-            server lacks an extension.
+        ConfigurationError: A role of ours could bypass row-level security or log in.
     """
     if not missing_setup(connection):
         return
@@ -105,8 +108,7 @@ def missing_setup(connection: Connection) -> list[str]:
     """Return the SQL that is still to be run in this database, empty when all is in place.
 
     Raises:
-        ConfigurationError: A role of ours could bypass row-level security or log in, or the
-            server lacks an extension.
+        ConfigurationError: A role of ours could bypass row-level security or log in.
     """
     roles = connection.execute(_ROLES, {"names": list(ROLES)}).mappings().all()
     for role in roles:
@@ -129,7 +131,7 @@ def setup_script() -> list[str]:
         _race_safe(database),
         _PUBLIC_SCHEMA,
         _race_safe(_CLOSE_FUNCTIONS),
-        *(_INSTALL.format(extension=name) for name in EXTENSIONS),
+        *(_INSTALL_WHERE_OFFERED.format(extension=name) for name in EXTENSIONS),
     ]
 
 
@@ -154,8 +156,6 @@ def _database_statements(database: RowMapping) -> Iterator[str]:
     if not database["closes_functions"]:
         yield _CLOSE_FUNCTIONS
     for name in database["missing"]:
-        if name not in database["offered"]:
-            raise ConfigurationError(f"the PostgreSQL server has no extension {name}: install it")
         yield _INSTALL.format(extension=name)
 
 

@@ -272,7 +272,9 @@ DECLARE
 BEGIN
   DELETE FROM timeseries.registry AS r WHERE r.relation = revert.relation;
   old := timeseries.rebuild(relation, '');
-  EXECUTE format('INSERT INTO %s SELECT * FROM %s', name, old);
+  EXECUTE format('INSERT INTO %1$s (%3$s) SELECT %3$s FROM %2$s', name, old, (
+    SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute
+    WHERE attrelid = old AND attnum > 0 AND NOT attisdropped AND attgenerated = ''));
   EXECUTE format('DROP TABLE %s', old);
 END
 """

@@ -128,7 +128,7 @@ async def _embedded_parts(
     if embedder is None or not parts:
         return [(part, None) for part in parts]
     known = (
-        select(func.vector_dims(KnowledgeChunk.embedding))
+        select(func.cardinality(KnowledgeChunk.embedding))
         .where(KnowledgeChunk.embedding_model == embedder.model)
         .limit(1)
     )

@@ -6,7 +6,20 @@ from typing import Any, Final
 from uuid import UUID
 
 from pgvector.sqlalchemy import VECTOR
-from sqlalchemy import Float, Select, String, bindparam, cast, func, literal_column, select
+from sqlalchemy import (
+    ARRAY,
+    REAL,
+    ColumnElement,
+    Float,
+    Select,
+    String,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+    text,
+)
 
 from domain.db.objects import literal
 from domain.db.unit import Unit
@@ -15,6 +28,7 @@ from domain.research.embedding import Embedder, embedded
 from domain.research.models import KnowledgeChunk, KnowledgeDocument
 from domain.research.ranking import fused
 
+_HAS_PGVECTOR: Final = text("SELECT to_regtype('vector') IS NOT NULL")
 _MOST: Final = 1_000
 _CANDIDATES: Final = 5
 """How many times as many candidates each search brings as are wanted."""
@@ -73,17 +87,20 @@ async def search_semantic(
 
     Near is the cosine of the angle between the vectors, which is the score: 1 is the same
     direction. Only vectors of this model are compared. Exact, unless an index was declared for
-    the model: see `declare_embedding_index`.
+    the model: see `declare_embedding_index`. pgvector computes it where the server has it.
 
     Raises:
         InvalidData: As `search_text`; or the model's vector is wrong.
     """
     _check(question, limit)
     (vector,) = await embedded(embedder, [question])
-    size = VECTOR(embedder.dimensions)
-    distance = cast(KnowledgeChunk.embedding, size).op("<=>", return_type=Float())(
-        cast(bindparam("question", vector, type_=VECTOR()), size)
-    )
+    given = bindparam("question", vector, type_=ARRAY(REAL, dimensions=1))
+    if await unit.session.scalar(_HAS_PGVECTOR):
+        size = VECTOR(embedder.dimensions)
+        apart = cast(KnowledgeChunk.embedding, size).op("<=>", return_type=Float())
+        distance: ColumnElement[float] = apart(cast(given, size))
+    else:
+        distance = 1 - func.research.cosine(KnowledgeChunk.embedding, given, type_=Float())
     # Written out and not a parameter: the planner must see that it is the index's condition.
     model: Any = literal_column(literal(embedder.model), String())
     nearest = (

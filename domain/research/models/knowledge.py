@@ -2,8 +2,9 @@
 
 from uuid import UUID
 
-from pgvector.sqlalchemy import VECTOR
 from sqlalchemy import (
+    ARRAY,
+    REAL,
     CheckConstraint,
     Computed,
     ForeignKey,
@@ -71,7 +72,8 @@ class KnowledgeChunk(Record, kw_only=True, eq=False, repr=False):
     heading: Mapped[str] = mapped_column(comment="Headings above it, outermost first, joined by >")
     content: Mapped[str] = mapped_column(comment="The text, Markdown")
     embedding: Mapped[list[float] | None] = mapped_column(
-        VECTOR(),
+        # Not pgvector's type, which not every server has; a search casts it where it has.
+        ARRAY(REAL, dimensions=1),
         default=None,
         deferred=True,
         comment="Direction of its meaning; dimensions are the model's",

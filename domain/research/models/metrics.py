@@ -1,6 +1,6 @@
 """Metrics: named numbers over time, told apart by labels. A time series, without surrogate key."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from domain.db.orm import Amount, Base
+from domain.db.timeseries import series
 from domain.db.types import OpenText
 
 # The binary forms: text would depend on the session's encoding, and may not be generated from.
@@ -35,7 +36,11 @@ class Metric(Base, kw_only=True, eq=False, repr=False):
             postgresql_ops={"labels": "jsonb_path_ops"},
         ),
         CheckConstraint("jsonb_typeof(labels) = 'object'", name="labels_are_object"),
-        {"schema": "research", "comment": "Named numbers over time"},
+        {
+            "schema": "research",
+            "comment": "Named numbers over time",
+            "info": series(by="time", every=timedelta(days=30), coarse_after=timedelta(days=730)),
+        },
     )
 
     metric_name: Mapped[str] = mapped_column(
