@@ -31,7 +31,8 @@ async def test_an_entry_is_edited_in_sections(
     assert page.html.count("<fieldset>") == 4
     for legend in ("Plan", "Trade", "Result", "Review"):
         assert f"<legend>{legend}</legend>" in page.html
-    assert page.html.count('name="notes"') == page.html.count('name="title"') == 1
+    for field in ("notes", "title", "legs", "thesis", "pnl"):
+        assert page.html.count(f'name="{field}"') == 1, field
     answer = await send(boss, path, page.form().submitted(rating="5", pnl="12.50", lessons="Wait"))
     assert answer.status_code == 303
     async with db.read(system="test") as unit:
