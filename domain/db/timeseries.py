@@ -179,6 +179,7 @@ BEGIN
   IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal
              AND NOT starts_with(tgname, 'ts_'))
      OR EXISTS (SELECT FROM pg_policy WHERE polrelid = relation)
+     OR (SELECT relrowsecurity FROM pg_class WHERE oid = relation)
      OR EXISTS (SELECT FROM pg_constraint WHERE confrelid = relation AND conrelid <> relation)
      OR EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_rewrite'::regclass
                 AND refclassid = 'pg_class'::regclass AND refobjid = relation) THEN
