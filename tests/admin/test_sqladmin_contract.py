@@ -34,7 +34,14 @@ async def test_views_are_found_by_their_identity_else_404(app: Starlette) -> Non
 async def test_the_menu_groups_views_by_category(app: Starlette) -> None:
     menu = app.state.site._menu
     assert isinstance(menu, Menu)
-    assert [item.name for item in menu.items] == ["Trading", "Market", "Identity", "Messaging"]
+    assert [item.name for item in menu.items] == [
+        "Trading",
+        "Alerts",
+        "Market",
+        "News",
+        "Identity",
+        "Messaging",
+    ]
     assert all(isinstance(item, CategoryMenu) for item in menu.items)
     assert all(isinstance(child, ViewMenu) for item in menu.items for child in item.children)
     assert menu.items[0].children[0].view.identity == "portfolios"
