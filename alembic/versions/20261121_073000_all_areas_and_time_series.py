@@ -2,7 +2,7 @@
 
 Revision: 9c1f6a2b7d40
 After: 5b1c7a90d2e4
-Written: 2026-11-21 07:36:27.383443+00:00
+Written: 2026-11-21 07:37:24.528485+00:00
 """
 
 from collections.abc import Sequence
@@ -205,6 +205,7 @@ def upgrade() -> None:
         '  IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal\n'
         "             AND NOT starts_with(tgname, 'ts_'))\n"
         '     OR EXISTS (SELECT FROM pg_policy WHERE polrelid = relation)\n'
+        '     OR (SELECT relrowsecurity FROM pg_class WHERE oid = relation)\n'
         '     OR EXISTS (SELECT FROM pg_constraint WHERE confrelid = relation AND conrelid <> relation)\n'
         "     OR EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_rewrite'::regclass\n"
         "                AND refclassid = 'pg_class'::regclass AND refobjid = relation) THEN\n"
@@ -1057,9 +1058,8 @@ def upgrade() -> None:
     op.execute('CREATE INDEX ix_alerts_name_prefix ON alerts.alerts USING btree (lower(name) text_pattern_ops)')
     op.execute('CREATE INDEX ix_alerts_portfolio ON alerts.alerts USING btree (user_id, portfolio_id) WHERE (portfolio_id IS NOT NULL)')
     op.execute('CREATE INDEX ix_alerts_position ON alerts.alerts USING btree (user_id, position_id) WHERE (position_id IS NOT NULL)')
-    op.execute("CREATE INDEX ix_alerts_type ON alerts.alerts USING btree (alert_type) WHERE (status = 'active'::text)")
     op.execute('CREATE INDEX ix_alerts_user ON alerts.alerts USING btree (user_id, status)')
-    op.execute("CREATE INDEX ix_alerts_watched ON alerts.alerts USING btree (subject_id, alert_type) WHERE (status = 'active'::text)")
+    op.execute("CREATE INDEX ix_alerts_watched ON alerts.alerts USING btree (alert_type, subject_id) WHERE (status = 'active'::text)")
     op.execute('CREATE INDEX ix_attachments_entry_id_sort_order ON journal.attachments USING btree (entry_id, sort_order)')
     op.execute('CREATE INDEX ix_entry_tags_tag_id ON journal.entry_tags USING btree (tag_id)')
     op.execute('CREATE INDEX ix_entry_trades_trade_id ON journal.entry_trades USING btree (trade_id)')
@@ -1486,6 +1486,8 @@ def upgrade() -> None:
     op.execute('REVOKE EXECUTE ON ROUTINE timeseries.rebuild(regclass,text) FROM PUBLIC')
     op.execute('REVOKE EXECUTE ON ROUTINE timeseries.revert(regclass) FROM PUBLIC')
     op.execute("COMMENT ON COLUMN trading.positions.entry_price IS 'Average entry price of what is open, of all when closed; quote currency a unit'")
+    # Row-level security is forced: the owner of the table sees no row of it.
+    op.execute("SET LOCAL ROLE tradekeep_staff")
     op.execute(
         # Flat positions had none; more digits than 18 before the division, so that 18 are right.
         "UPDATE trading.positions SET entry_price = round(CASE WHEN is_inverse "
@@ -1495,6 +1497,7 @@ def upgrade() -> None:
         "     / (closed_quantity * multiplier) END, 18) "
         "WHERE status = 'closed' AND closed_quantity <> 0 AND entry_price IS NULL"
     )
+    op.execute("SET LOCAL ROLE tradekeep_owner")
     op.execute("COMMENT ON VIEW agents.crypto_prices_latest IS 'Newest price of each crypto or perpetual symbol, in nof0''s columns'")
     op.execute("COMMENT ON VIEW agents.since_inception IS 'Equity of agents by time, in nof0''s columns and with times as instants'")
     op.execute("COMMENT ON VIEW agents.standings IS 'The leaderboard in nof0''s nine columns, of all agents that are not retired'")

@@ -45,6 +45,7 @@ _STATEMENT: Final = text((files("domain.alerts") / "evaluating.sql").read_text()
     *(bindparam(name, type_=ARRAY(kind, dimensions=1)) for name, kind in _COLUMNS.items()),
     bindparam("tenant", type_=Uuid()),
 )
+_LOOPS: Final = text("SELECT set_config('enable_nestloop', :setting, true)")
 _TEMPLATES: Final = json.dumps({str(item): default_template(item) for item in Condition})
 
 
@@ -74,7 +75,10 @@ async def evaluate(unit: UnitOfWork, observations: Sequence[Observation]) -> Seq
     # Rules that the session has changed but not sent would be judged as they were.
     await unit.flush()
     events = select(AlertEvent).from_statement(_STATEMENT)
-    return (await unit.session.scalars(events, parameters)).all()
+    await unit.session.execute(_LOOPS, {"setting": "off"})
+    fired = (await unit.session.scalars(events, parameters)).all()
+    await unit.session.execute(_LOOPS, {"setting": "on"})
+    return fired
 
 
 def _row(seen: Observation, latest: Any) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 -- Claims and tells firings in one statement: rules are locked, every observation is folded into
 -- their state, what fired becomes an event and a message, and the states are written back.
 -- The same decisions in Python, with their reasons: domain/alerts/matching.py.
+-- It runs with nested loops switched off: nobody can estimate how many rules a value meets, and a
+-- loop over two lists of twenty thousand takes minutes. Where an index must be used, the lookup is
+-- written as a subquery that nothing else can serve.
 WITH RECURSIVE observed AS MATERIALIZED (
   SELECT *
     FROM unnest(:alert_type, :subject_id, :alert_id, :value, :previous, :at, :bar_at, :key, :note)
@@ -17,9 +20,11 @@ locked AS MATERIALIZED (
      AND a.id = ANY (ARRAY(
            SELECT w.id
              FROM (SELECT DISTINCT subject_id, alert_type FROM observed WHERE alert_id IS NULL) o
-             JOIN alerts.alerts w
-               ON w.subject_id = o.subject_id AND w.alert_type = o.alert_type
-              AND w.status = 'active'
+            CROSS JOIN LATERAL (
+                    SELECT id FROM alerts.alerts
+                     WHERE subject_id = o.subject_id AND alert_type = o.alert_type
+                       AND status = 'active'
+                    OFFSET 0) w
             UNION
            SELECT alert_id FROM observed WHERE alert_id IS NOT NULL))
    ORDER BY a.id
@@ -167,7 +172,9 @@ written AS (
            'bar_at', s.bar_at, 'key', s.key, 'note', s.note))
     FROM steps s
     JOIN locked r ON r.id = s.rule_id
-    LEFT JOIN market.instruments i ON i.id = r.instrument_id
+    CROSS JOIN LATERAL (
+      SELECT (SELECT symbol FROM market.instruments WHERE id = r.instrument_id) AS symbol
+    ) i
     CROSS JOIN LATERAL (
       SELECT jsonb_build_object(
         'name', r.name, 'symbol', i.symbol, 'type', replace(r.alert_type, '_', ' '),
@@ -189,15 +196,22 @@ written AS (
       ON CONFLICT (user_id, dedupe_key) DO NOTHING
   RETURNING *
 ),
+last AS MATERIALIZED (
+  SELECT DISTINCT ON (rule_id) * FROM steps ORDER BY rule_id, turn DESC
+),
+counted AS (
+  SELECT alert_id, count(*)::integer AS firings FROM written GROUP BY alert_id
+),
 moved AS (
   UPDATE alerts.alerts a
      SET status = last.status, is_armed = last.is_armed, last_value = last.last_value,
          last_evaluated_at = last.last_evaluated_at, condition_since = last.condition_since,
          last_triggered_at = last.last_triggered_at, last_period_at = last.last_period_at,
-         trigger_count = a.trigger_count
-           + (SELECT count(*) FROM written w WHERE w.alert_id = a.id)::integer
-    FROM (SELECT DISTINCT ON (rule_id) * FROM steps ORDER BY rule_id, turn DESC) last
+         trigger_count = a.trigger_count + coalesce(counted.firings, 0)
+    FROM last
+    LEFT JOIN counted ON counted.alert_id = last.rule_id
    WHERE a.id = last.rule_id AND last.turn > 0
+     AND a.id = ANY (ARRAY(SELECT rule_id FROM last))
 ),
 told AS (
   INSERT INTO messaging.outbox (topic, key, user_id, payload)

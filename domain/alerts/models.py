@@ -69,12 +69,11 @@ class Alert(Owned, Versioned, Timestamped, Record, kw_only=True, eq=False, repr=
         ),
         Index(
             "ix_alerts_watched",
-            "subject_id",
             "alert_type",
+            "subject_id",
             postgresql_where=text("status = 'active'"),
         ),
         Index("ix_alerts_user", "user_id", "status"),
-        Index("ix_alerts_type", "alert_type", postgresql_where=text("status = 'active'")),
         Index(
             "ix_alerts_expiring",
             "expires_at",

@@ -157,3 +157,15 @@ async def test_what_happened_cannot_be_rewritten(db: Database, column: str) -> N
         await unit.session.execute(text("RESET ROLE"))
         with pytest.raises(AccessDenied):
             await unit.session.execute(text(f"UPDATE alerts.alert_events SET {column}"))
+
+
+async def test_a_user_leaves_with_rules_and_events(db: Database) -> None:
+    ada, bob = await open_account(db, "ada"), await open_account(db, "bob")
+    await fire(ada, 2)
+    (kept,) = await fire(bob)
+    async with db.transaction(user=bob.user.id) as unit:
+        await events.acknowledge(unit, kept.id)
+    async with db.transaction(system="goodbye") as unit:
+        await unit.users.remove(await unit.users.get(ada.user.id))
+        await unit.flush()
+        assert [event.id for event in await unit.alert_events.all()] == [kept.id]

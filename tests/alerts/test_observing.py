@@ -1,5 +1,6 @@
 """Where values come from: newest prices, days to expiry, short options, articles."""
 
+import asyncio
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -167,3 +168,16 @@ async def test_an_article_fires_a_rule_once_however_late_it_comes(db: Database, 
         "Fed: Rate unchanged",
     ]
     assert await messages(db, observe_articles, []) == []
+
+
+async def test_eight_workers_that_see_one_article_make_one_event(db: Database) -> None:
+    account = await open_account(db)
+    async with db.transaction(user=account.user.id) as unit:
+        rule = await make_alert(
+            unit, alert_type="news", condition="custom", trigger_mode="every", name="All"
+        )
+    article = ArticleSeen(key="1", title="Apple opens a store", at=OPENING_BELL)
+    found = await asyncio.gather(*(messages(db, observe_articles, [article]) for _ in range(8)))
+    assert [message for batch in found for message in batch] == ["All: Apple opens a store"]
+    async with db.read(system="test") as unit:
+        assert (await unit.alerts.get(rule.id)).trigger_count == 1
