@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from domain.database import Database, Worker
-from domain.demo import agents, files, headlines, indicators, watching
+from domain.demo import agents, files, headlines, indicators, intraday, watching
 from domain.demo.files import DailyBar
 from domain.demo.journaling import load_journal
 from domain.demo.researching import load_research
 from domain.demo.strategies import Order, crossover, fractional, monthly_saving
 from domain.identity.enrolling import create_user
 from domain.identity.models import Role, User
+from domain.market.ingesting import advance_latest_prices, ingest_bars
 from domain.market.models import CorporateAction, CurrencyKind, Instrument
 from domain.market.terms import CorporateActionKind, InstrumentKind, Timeframe
 from domain.storage import Storage
@@ -124,16 +125,18 @@ async def _load_market(unit: Worker, bars: Sequence[DailyBar]) -> None:
                 kind=kind,
                 quote_currency="USD",
                 base_currency="BTC" if kind is InstrumentKind.CRYPTO else None,
+                time_zone=None if kind is InstrumentKind.CRYPTO else intraday.NEW_YORK,
             )
         )
         for symbol, (name, kind) in _NAMES.items()
     ]
     await unit.flush()
     ids = {instrument.symbol: instrument.id for instrument in instruments}
-    rows = [_bar_row(bar, ids[bar.symbol]) for bar in bars]
-    await unit.bars.insert_many(rows)
+    await ingest_bars(unit, [_bar_row(bar, ids[bar.symbol]) for bar in bars], mode="append")
+    await intraday.load(unit, ids)
     latest = {bar.symbol: bar for bar in bars}
-    await unit.latest_prices.insert_many(
+    await advance_latest_prices(
+        unit,
         [
             {
                 "instrument_id": ids[symbol],
@@ -142,7 +145,7 @@ async def _load_market(unit: Worker, bars: Sequence[DailyBar]) -> None:
                 "source": "lean",
             }
             for symbol, bar in latest.items()
-        ]
+        ],
     )
     await unit.fx_rates.insert_many(
         [
