@@ -10,7 +10,7 @@ from domain.journal.recording import link_trades, record_entry
 from domain.journal.terms import Direction
 from domain.research.analysing import save_analysis
 from domain.research.ingesting import ingest_document
-from domain.research.measuring import insert_metric
+from domain.research.measuring import NewMetric, insert_metric, insert_metrics
 from domain.research.screening import save_screener, save_screener_run
 from domain.research.watching import update_watchlist
 from domain.storage import Storage
@@ -74,5 +74,7 @@ async def make_research(db: Database, account: Account) -> None:
             unit, "AAPL", "chart", {"trend": "<b>up</b>"}, recommendation="select", user_id=owner
         )
         await insert_metric(unit, "vix", Decimal("13.5"), labels={"venue": "cboe"}, time=MOMENT)
+        value = NewMetric("portfolio_value", Decimal("4999.5"), {"desk": "1"}, MOMENT)
+        await insert_metrics(unit, [value], user_id=owner)
         text = "# Risk\nRisk <b>one</b> percent."
         await ingest_document(unit, staged, "risk.md", text, embedder=BagOfWords())

@@ -53,6 +53,7 @@ EXECUTED = {
     "recipes/everyday.md",
     "recipes/from-nof0.md",
     "recipes/from-tetra.md",
+    "recipes/from-ttai.md",
     "storage.md",
     "units-of-work.md",
 }
