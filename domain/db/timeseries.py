@@ -174,6 +174,25 @@ def times_in(table: Table, rows: Iterable[Mapping[str, Any]]) -> list[datetime]:
     return [] if found is None else [row[found.by] for row in rows]
 
 
+def leaving(table: str) -> str:
+    """Return the beginning of the comment on a piece that leaves `table` for its archive."""
+    return f"leaving {table}: "
+
+
+def in_transit(table: str) -> str:
+    """Return the SQL condition that a piece of `table` is neither in it nor in its archive yet.
+
+    Args:
+        table: A native time series as ``schema.table``; never true of a hypertable.
+    """
+    name = literal(table)
+    return f"""(
+  EXISTS (SELECT FROM pg_inherits WHERE inhparent = to_regclass({name}) AND inhdetachpending)
+  OR EXISTS (SELECT FROM pg_class
+             WHERE relnamespace = {literal(PARTS)}::regnamespace AND NOT relispartition
+               AND starts_with(obj_description(oid, 'pg_class'), {literal(leaving(table))})))"""  # noqa: S608 - literals
+
+
 _ENSURE_SIGNATURE: Final = f"{SCHEMA}.ensure(regclass, date[])"
 _ENSURE: Final = text(
     f"SELECT {SCHEMA}.ensure(CAST(CAST(:relation AS text) AS regclass), CAST(:days AS date[]))"

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.clock import now
 from domain.db.connection import Connections
 from domain.db.roles import OWNER
-from domain.db.timeseries import room_for, series_of
+from domain.db.timeseries import leaving, room_for, series_of
 from domain.errors import InvalidData
 from domain.schema import metadata
 from domain.settings import Settings
@@ -176,7 +176,7 @@ class _Partitions:
         pending = await self.connection.execute(_PENDING, {"table": policy.table})
         for (name,) in pending:
             await self._run(f"ALTER TABLE {policy.table} DETACH PARTITION {name} FINALIZE")
-        detached = await self.connection.execute(_DETACHED, {"mark": _mark(policy.table)})
+        detached = await self.connection.execute(_DETACHED, {"mark": leaving(policy.table)})
         left = [Piece(policy.table, *row) for row in detached]
         for piece in left:
             await self._put_away(policy, piece)
@@ -184,7 +184,7 @@ class _Partitions:
 
     async def _detach(self, piece: Piece) -> None:
         # Read by the run after one that broke off between here and there.
-        bounds = f"{_mark(piece.table)}{piece.starts_at.isoformat()}/{piece.ends_at.isoformat()}"
+        bounds = f"{leaving(piece.table)}{piece.starts_at.isoformat()}/{piece.ends_at.isoformat()}"
         await self._run(f"COMMENT ON TABLE {piece.name} IS '{bounds}'")
         # Its locks hold up nobody who reads or writes, and rows are out of sight when it gives up.
         await self._run(f"SET lock_timeout = '{_DETACH_PATIENCE}'")
@@ -257,10 +257,6 @@ class _Hypertables:
 def _upkeep(policy: Retention, *, left: int, made: int = 0, compressed: int = 0) -> Upkeep:
     archived, dropped = (left, 0) if policy.archive else (0, left)
     return Upkeep(policy.table, made, compressed, archived, dropped)
-
-
-def _mark(table: str) -> str:
-    return f"leaving {table}: "
 
 
 async def _older(connection: AsyncConnection, policy: Retention, moment: datetime) -> list[Piece]:
