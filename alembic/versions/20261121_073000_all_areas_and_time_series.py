@@ -2,7 +2,7 @@
 
 Revision: 9c1f6a2b7d40
 After: 5b1c7a90d2e4
-Written: 2026-11-21 07:37:24.528485+00:00
+Written: 2026-11-21 07:52:46.253537+00:00
 """
 
 from collections.abc import Sequence
@@ -137,6 +137,12 @@ def upgrade() -> None:
         '  IF NOT FOUND THEN\n'
         "    RAISE EXCEPTION '% is no time series', relation USING ERRCODE = 'wrong_object_type';\n"
         '  END IF;\n'
+        '  -- Here everybody is the owner; the setting still says who asked.\n'
+        "  IF NOT has_table_privilege(coalesce(nullif(current_setting('role'), 'none'), session_user),\n"
+        "                             relation, 'INSERT') THEN\n"
+        "    RAISE EXCEPTION 'permission denied for table %', relation\n"
+        "      USING ERRCODE = 'insufficient_privilege';\n"
+        '  END IF;\n'
         "  IF (SELECT relkind FROM pg_class WHERE oid = relation) <> 'p' THEN\n"
         '    RETURN 0; -- TimescaleDB makes its chunks itself\n'
         '  END IF;\n'
@@ -171,7 +177,8 @@ def upgrade() -> None:
         '    SELECT min(starts_at) INTO neighbour FROM timeseries.partitions AS p\n'
         '    WHERE p.relation = ensure.relation AND starts_at > moment;\n'
         '    upper_end := least(upper_end, neighbour);\n'
-        "    SELECT concat(nspname, '_', relname, '_', to_char(lower_end, 'YYYYMMDD')) INTO bare\n"
+        "    SELECT concat(left(concat(nspname, '_', relname), 50), to_char(lower_end, '_YYYYMMDD'))\n"
+        '    INTO bare\n'
         '    FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace WHERE pg_class.oid = relation;\n'
         '    -- A piece that was archived keeps its name; a late row makes a second one beside it.\n'
         "    WHILE to_regclass(format('ts_parts.%I', bare)) IS NOT NULL LOOP\n"
@@ -234,23 +241,26 @@ def upgrade() -> None:
         '          WHERE attrelid = relation AND attacl IS NOT NULL) AS rights, aclexplode(acl)\n'
         '    WHERE grantee IS DISTINCT FROM relowner\n'
         '  );\n'
-        "  aside := format('ts_parts.%I', concat(home, '_', bare, '_before'));\n"
+        '  -- The table that was turned into the first partition has that name too.\n'
+        "  aside := left(concat(home, '_', bare), 40) || '_before';\n"
+        "  WHILE to_regclass(format('ts_parts.%I', aside)) IS NOT NULL LOOP\n"
+        "    aside := aside || '_';\n"
+        '  END LOOP;\n'
         "  EXECUTE format('ALTER TABLE %s SET SCHEMA ts_parts', target);\n"
-        "  EXECUTE format('ALTER TABLE ts_parts.%I RENAME TO %I', bare, concat(home, '_', bare, '_before'));\n"
+        "  EXECUTE format('ALTER TABLE ts_parts.%I RENAME TO %I', bare, aside);\n"
         '  FOR item IN\n'
         '    SELECT indexrelid::regclass AS index, row_number() OVER (ORDER BY indexrelid) AS number\n'
         '    FROM pg_index WHERE indrelid = relation\n'
         '  LOOP\n'
-        "    EXECUTE format('ALTER INDEX %s RENAME TO %I', item.index,\n"
-        "                   concat(home, '_', bare, '_before_', item.number));\n"
+        "    EXECUTE format('ALTER INDEX %s RENAME TO %I', item.index, concat(aside, '_', item.number));\n"
         '  END LOOP;\n'
-        "  EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING COMMENTS INCLUDING CONSTRAINTS '\n"
+        "  EXECUTE format('CREATE TABLE %s (LIKE ts_parts.%I INCLUDING COMMENTS INCLUDING CONSTRAINTS '\n"
         "                 'INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING STORAGE) %s',\n"
         '                 target, aside, clause);\n'
         '  FOREACH statement IN ARRAY statements LOOP\n'
         '    EXECUTE statement;\n'
         '  END LOOP;\n'
-        '  RETURN aside::regclass;\n'
+        "  RETURN format('ts_parts.%I', aside)::regclass;\n"
         'END\n'
         '$function$\n'
     )

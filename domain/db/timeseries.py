@@ -34,6 +34,7 @@ from domain.errors import InvalidData
 SCHEMA: Final = "timeseries"
 PARTS: Final = "ts_parts"
 _INFO: Final = "time_series"
+_DAY: Final = timedelta(days=1)
 _EARLIEST_YEAR: Final = 1900
 _LATEST_YEAR: Final = 2299
 
@@ -49,12 +50,22 @@ class Series:
             that is loaded once needs no fine pieces; None keeps them fine. Native only.
         segment_by: The column that compressed rows are grouped by; None: never compressed, as
             TimescaleDB requires of tables with row-level security.
+
+    Raises:
+        InvalidData: A length is not a whole number of days.
     """
 
     by: str
     every: timedelta
     coarse_after: timedelta | None = None
     segment_by: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse lengths that are no whole days: pieces begin at midnight."""
+        for name in ("every", "coarse_after"):
+            length: timedelta | None = getattr(self, name)
+            if length is not None and (length < _DAY or length % _DAY):
+                raise InvalidData(name, length, "be whole days, at least one")
 
 
 def series(
@@ -163,6 +174,25 @@ def times_in(table: Table, rows: Iterable[Mapping[str, Any]]) -> list[datetime]:
     return [] if found is None else [row[found.by] for row in rows]
 
 
+def leaving(table: str) -> str:
+    """Return the beginning of the comment on a piece that leaves `table` for its archive."""
+    return f"leaving {table}: "
+
+
+def in_transit(table: str) -> str:
+    """Return the SQL condition that a piece of `table` is neither in it nor in its archive yet.
+
+    Args:
+        table: A native time series as ``schema.table``; never true of a hypertable.
+    """
+    name = literal(table)
+    return f"""(
+  EXISTS (SELECT FROM pg_inherits WHERE inhparent = to_regclass({name}) AND inhdetachpending)
+  OR EXISTS (SELECT FROM pg_class
+             WHERE relnamespace = {literal(PARTS)}::regnamespace AND NOT relispartition
+               AND starts_with(obj_description(oid, 'pg_class'), {literal(leaving(table))})))"""  # noqa: S608 - literals
+
+
 _ENSURE_SIGNATURE: Final = f"{SCHEMA}.ensure(regclass, date[])"
 _ENSURE: Final = text(
     f"SELECT {SCHEMA}.ensure(CAST(CAST(:relation AS text) AS regclass), CAST(:days AS date[]))"
@@ -208,23 +238,26 @@ BEGIN
           WHERE attrelid = relation AND attacl IS NOT NULL) AS rights, aclexplode(acl)
     WHERE grantee IS DISTINCT FROM relowner
   );
-  aside := format('ts_parts.%I', concat(home, '_', bare, '_before'));
+  -- The table that was turned into the first partition has that name too.
+  aside := left(concat(home, '_', bare), 40) || '_before';
+  WHILE to_regclass(format('ts_parts.%I', aside)) IS NOT NULL LOOP
+    aside := aside || '_';
+  END LOOP;
   EXECUTE format('ALTER TABLE %s SET SCHEMA ts_parts', target);
-  EXECUTE format('ALTER TABLE ts_parts.%I RENAME TO %I', bare, concat(home, '_', bare, '_before'));
+  EXECUTE format('ALTER TABLE ts_parts.%I RENAME TO %I', bare, aside);
   FOR item IN
     SELECT indexrelid::regclass AS index, row_number() OVER (ORDER BY indexrelid) AS number
     FROM pg_index WHERE indrelid = relation
   LOOP
-    EXECUTE format('ALTER INDEX %s RENAME TO %I', item.index,
-                   concat(home, '_', bare, '_before_', item.number));
+    EXECUTE format('ALTER INDEX %s RENAME TO %I', item.index, concat(aside, '_', item.number));
   END LOOP;
-  EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING COMMENTS INCLUDING CONSTRAINTS '
+  EXECUTE format('CREATE TABLE %s (LIKE ts_parts.%I INCLUDING COMMENTS INCLUDING CONSTRAINTS '
                  'INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING STORAGE) %s',
                  target, aside, clause);
   FOREACH statement IN ARRAY statements LOOP
     EXECUTE statement;
   END LOOP;
-  RETURN aside::regclass;
+  RETURN format('ts_parts.%I', aside)::regclass;
 END
 """
 
@@ -293,6 +326,12 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION '% is no time series', relation USING ERRCODE = 'wrong_object_type';
   END IF;
+  -- Here everybody is the owner; the setting still says who asked.
+  IF NOT has_table_privilege(coalesce(nullif(current_setting('role'), 'none'), session_user),
+                             relation, 'INSERT') THEN
+    RAISE EXCEPTION 'permission denied for table %', relation
+      USING ERRCODE = 'insufficient_privilege';
+  END IF;
   IF (SELECT relkind FROM pg_class WHERE oid = relation) <> 'p' THEN
     RETURN 0; -- TimescaleDB makes its chunks itself
   END IF;
@@ -327,7 +366,8 @@ BEGIN
     SELECT min(starts_at) INTO neighbour FROM timeseries.partitions AS p
     WHERE p.relation = ensure.relation AND starts_at > moment;
     upper_end := least(upper_end, neighbour);
-    SELECT concat(nspname, '_', relname, '_', to_char(lower_end, 'YYYYMMDD')) INTO bare
+    SELECT concat(left(concat(nspname, '_', relname), 50), to_char(lower_end, '_YYYYMMDD'))
+    INTO bare
     FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace WHERE pg_class.oid = relation;
     -- A piece that was archived keeps its name; a late row makes a second one beside it.
     WHILE to_regclass(format('ts_parts.%I', bare)) IS NOT NULL LOOP

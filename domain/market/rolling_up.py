@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from domain.db.timeseries import room_for
+from domain.db.timeseries import in_transit, room_for
 from domain.db.unit import UnitOfWork
 from domain.errors import InvalidData
 from domain.market.models import Bar
@@ -84,7 +84,8 @@ async def roll_up_days(unit: UnitOfWork, *, limit: int = 1_000) -> int:
     """Bring ``market.daily_bars`` up to date with the days that were marked, oldest mark first.
 
     A day is made from its finest bars of up to a day, source by source, archived ones included.
-    Workers may do this at the same time; each takes marks that no other has.
+    Workers may do this at the same time; each takes marks that no other has. Nothing is taken
+    while retention has old bars on the way to the archive, where nobody sees them.
 
     Args:
         unit: A unit of staff or of a trusted job.
@@ -220,6 +221,7 @@ _ROLL_UP: Final = text(
 WITH taken AS (
   DELETE FROM market.stale_days AS s
   USING (SELECT instrument_id, "on" FROM market.stale_days
+         WHERE NOT {in_transit("market.bars")}
          ORDER BY marked_at, instrument_id, "on" LIMIT :limit FOR UPDATE SKIP LOCKED) AS next
   WHERE s.instrument_id = next.instrument_id AND s."on" = next."on"
   RETURNING s.instrument_id, s."on"

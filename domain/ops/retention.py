@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import Table, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.clock import now
 from domain.db.connection import Connections
 from domain.db.roles import OWNER
-from domain.db.timeseries import room_for
+from domain.db.timeseries import leaving, room_for, series_of
 from domain.errors import InvalidData
 from domain.schema import metadata
 from domain.settings import Settings
@@ -136,8 +136,8 @@ async def _owner(db: Connections[Any, Any]) -> AsyncIterator[AsyncConnection]:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         await connection.execute(text(f"SET ROLE {OWNER}"))
         try:
-            # What a waiting DETACH holds up, everybody behind it waits for.
-            await connection.execute(text("SET lock_timeout = '5s'"))
+            # Behind a statement that waits for a lock everybody else waits too.
+            await connection.execute(text(f"SET lock_timeout = '{_PATIENCE}'"))
             await connection.execute(text("SET statement_timeout = '1h'"))
             yield connection
         finally:
@@ -164,28 +164,33 @@ class _Partitions:
     connection: AsyncConnection
 
     async def look_after(self, policy: Retention, moment: datetime) -> Upkeep:
-        await self._finish_interrupted(policy)
+        finished = await self._finish_interrupted(policy)
         old = await _older(self.connection, policy, moment)
         for piece in old:
             await self._detach(piece)
             await self._put_away(policy, piece)
         ahead = {"table": policy.table, "at": moment, "ahead": _AHEAD if policy.grows else None}
         made = await self.connection.scalar(_MAKE_AHEAD, ahead)
-        return _upkeep(policy, left=len(old), made=made or 0)
+        return _upkeep(policy, left=finished + len(old), made=made or 0)
 
-    async def _finish_interrupted(self, policy: Retention) -> None:
+    async def _finish_interrupted(self, policy: Retention) -> int:
         pending = await self.connection.execute(_PENDING, {"table": policy.table})
         for (name,) in pending:
             await self._run(f"ALTER TABLE {policy.table} DETACH PARTITION {name} FINALIZE")
-        detached = await self.connection.execute(_DETACHED, {"mark": _mark(policy.table)})
-        for row in detached:
-            await self._put_away(policy, Piece(policy.table, *row))
+        detached = await self.connection.execute(_DETACHED, {"mark": leaving(policy.table)})
+        left = [Piece(policy.table, *row) for row in detached]
+        for piece in left:
+            await self._put_away(policy, piece)
+        return len(left)
 
     async def _detach(self, piece: Piece) -> None:
         # Read by the run after one that broke off between here and there.
-        bounds = f"{_mark(piece.table)}{piece.starts_at.isoformat()}/{piece.ends_at.isoformat()}"
+        bounds = f"{leaving(piece.table)}{piece.starts_at.isoformat()}/{piece.ends_at.isoformat()}"
         await self._run(f"COMMENT ON TABLE {piece.name} IS '{bounds}'")
+        # Its locks hold up nobody who reads or writes, and rows are out of sight when it gives up.
+        await self._run(f"SET lock_timeout = '{_DETACH_PATIENCE}'")
         await self._run(f"ALTER TABLE {piece.table} DETACH PARTITION {piece.name} CONCURRENTLY")
+        await self._run(f"SET lock_timeout = '{_PATIENCE}'")
 
     async def _put_away(self, policy: Retention, piece: Piece) -> None:
         if policy.archive is None:
@@ -194,7 +199,7 @@ class _Partitions:
         overlaps = {"archive": policy.archive, "start": piece.starts_at, "end": piece.ends_at}
         async with _transaction(self.connection):
             if await self.connection.scalar(_OVERLAPS, overlaps):
-                await _copy(self.connection, piece.name, piece, policy.archive)
+                await _copy(self.connection, piece.name, policy.archive)
                 await self._run(f"DROP TABLE {piece.name}")
             else:
                 await self._attach(piece, policy.archive)
@@ -237,7 +242,7 @@ class _Hypertables:
             lock = f"LOCK TABLE {piece.name} IN EXCLUSIVE MODE"
             await self.connection.exec_driver_sql(lock)
             if policy.archive:
-                await _copy(self.connection, piece.name, piece, policy.archive)
+                await _copy(self.connection, piece.name, policy.archive)
             await self.connection.execute(_DROP_CHUNK, {"table": policy.table, **times})
 
     async def _compress(self, policy: Retention, moment: datetime) -> int:
@@ -253,10 +258,6 @@ class _Hypertables:
 def _upkeep(policy: Retention, *, left: int, made: int = 0, compressed: int = 0) -> Upkeep:
     archived, dropped = (left, 0) if policy.archive else (0, left)
     return Upkeep(policy.table, made, compressed, archived, dropped)
-
-
-def _mark(table: str) -> str:
-    return f"leaving {table}: "
 
 
 async def _older(connection: AsyncConnection, policy: Retention, moment: datetime) -> list[Piece]:
@@ -278,12 +279,10 @@ async def _transaction(connection: AsyncConnection) -> AsyncIterator[None]:
     await connection.exec_driver_sql("COMMIT")
 
 
-async def _copy(connection: AsyncConnection, source: str, piece: Piece, archive: str) -> None:
+async def _copy(connection: AsyncConnection, source: str, archive: str) -> None:
     """Copy a piece's rows into the archive; a row that is there already gives way to the later."""
     table = metadata.tables[archive]
-    last = piece.ends_at - timedelta(microseconds=1)
-    if room := room_for(table, [piece.starts_at, last]):
-        await connection.execute(*room)
+    await _make_room(connection, source, table)
     listed = ", ".join(f'"{column.name}"' for column in table.columns)
     rows = text(f"SELECT {listed} FROM {source}").columns(*table.columns)  # noqa: S608 - names of the catalog
     statement = insert(table).from_select([column.name for column in table.columns], rows)
@@ -297,7 +296,18 @@ async def _copy(connection: AsyncConnection, source: str, piece: Piece, archive:
     )
 
 
+async def _make_room(connection: AsyncConnection, source: str, table: Table) -> None:
+    """Make partitions for every day of `source`: there may be room for its ends alone."""
+    if grows := series_of(table):
+        days = await connection.execute(text(_DAYS.format(by=grows.by, source=source)))
+        if room := room_for(table, days.scalars()):
+            await connection.execute(*room)
+
+
 _AHEAD: Final = 3
+_PATIENCE: Final = "5s"
+_DETACH_PATIENCE: Final = "5min"
+_DAYS: Final = "SELECT DISTINCT date_trunc('day', \"{by}\", 'UTC') FROM {source}"
 _IS_SERIES: Final = text(
     "SELECT EXISTS (SELECT FROM timeseries.registry WHERE relation = to_regclass(:table))"
 )
