@@ -112,6 +112,8 @@ def _connect_args(settings: Settings, extra: Mapping[str, str]) -> dict[str, Any
         "statement_timeout": _milliseconds(settings.statement_timeout),
         "lock_timeout": _milliseconds(settings.lock_timeout),
         "idle_in_transaction_session_timeout": _milliseconds(settings.idle_timeout),
+        # Compiling a statement of ours takes longer than running it: seconds on PostgreSQL 15.
+        "jit": "off",
         **extra,
     }
     return arguments
