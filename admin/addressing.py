@@ -16,6 +16,7 @@ from domain.db.types import ClosedText
 _PARSERS: Final[dict[type, Callable[[str], Any]]] = {
     UUID: UUID,
     int: int,
+    bytes: bytes.fromhex,
     datetime: datetime.fromisoformat,
     date: date.fromisoformat,
 }
@@ -64,7 +65,7 @@ def uuid_of(request: Request) -> UUID:
 def _written(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
-    return str(value)
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def _read(column: Column[Any], text: str) -> Any:

@@ -271,9 +271,12 @@ def field_for(column: Column[Any], *, target: str = "") -> Field:
     for type_, field in _KINDS:
         if isinstance(column.type, type_):
             return field(**options)
-    is_long = column.key in {"description", "message", "notes"}
+    is_long = column.key in _LONG
     return LongTextField(**options) if is_long else TextField(**options)
 
+
+_LONG: Final = frozenset({"description", "lessons", "message", "note", "notes", "rules", "thesis"})
+"""Texts that people write in several lines."""
 
 _LABELS: Final = {"external_id": "External ID", "event_id": "Event ID", "key_id": "Key ID"}
 _SPELLING: Final = {
@@ -287,6 +290,8 @@ _SPELLING: Final = {
     "osi": "OSI",
     "mae": "MAE",
     "mfe": "MFE",
+    "rr": "reward for 1 R",
+    "json": "JSON",
     "id": "ID",
     "sha256": "SHA-256",
     "eod": "end-of-day",

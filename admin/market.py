@@ -69,6 +69,8 @@ class InstrumentView(RecordView, model=Instrument):
         ("Trades", "trades", "instrument_id"),
         ("Positions", "positions", "instrument_id"),
         ("Bars", "bars", "instrument_id"),
+        ("Alerts", "alerts", "instrument_id"),
+        ("Calendar", "calendar-events", "instrument_id"),
         ("Options on it", "instruments", "underlying_id"),
     )
 

@@ -38,6 +38,7 @@ class RecordView(ModelView):
         time_column: The instant that the date filter is about.
         editable: Attributes of the edit form.
         creatable: Attributes of the create form; empty: records are not made here.
+        sections: (legend, attributes) that group the fields of a form; others stand first.
         related: (label, view identity, key) of lists that belong to a record.
         is_deletable: Whether a record may be deleted, after a confirmation.
         is_for_administrators: Whether only administrators may write here.
@@ -56,6 +57,7 @@ class RecordView(ModelView):
     time_column: ClassVar[str] = ""
     editable: ClassVar[Sequence[str]] = ()
     creatable: ClassVar[Sequence[str]] = ()
+    sections: ClassVar[Sequence[tuple[str, Sequence[str]]]] = ()
     related: ClassVar[Sequence[tuple[str, str, str]]] = ()
     is_deletable: ClassVar[bool] = False
     is_for_administrators: ClassVar[bool] = False
@@ -104,11 +106,14 @@ class RecordView(ModelView):
         return attribute is not None and isinstance(attribute.columns[0].type, kinds)
 
     def visible(self) -> Sequence[str]:
-        """Return the attributes of a details page: every column that is no secret."""
+        """Return the attributes of a details page: every column that is no secret.
+
+        What is loaded on demand only is for machines: search words, vectors.
+        """
         return [
             attribute.key
             for attribute in self.mapper.column_attrs
-            if not attribute.columns[0].info.get("secret")
+            if not attribute.columns[0].info.get("secret") and not attribute.deferred
         ]
 
     def help_of(self, name: str) -> str:

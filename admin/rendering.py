@@ -32,6 +32,9 @@ SIGNED: Final = frozenset(
         "win_dollars",
         "lose_dollars",
         "signed_quantity",
+        "pnl",
+        "mae",
+        "mfe",
     }
 )
 """Columns whose sign is the message: coloured, and with a plus."""
@@ -57,6 +60,7 @@ MONEY: Final = SIGNED - {"signed_quantity"} | {
     "value_remaining",
     "fees_opened",
     "fees_remaining",
+    "initial_risk",
 }
 """Columns that are amounts: two decimals, the exact value on hover."""
 
@@ -74,6 +78,10 @@ PRICES: Final = frozenset(
         "strike",
         "current_price",
         "liquidation_price",
+        "planned_entry",
+        "planned_stop",
+        "planned_target",
+        "target_price",
     }
 )
 """Columns that are prices: two decimals at least, eight at most."""

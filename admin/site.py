@@ -19,8 +19,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
-from admin import agents, identity, market, messaging, trading
+from admin import (
+    agents,
+    alerts,
+    identity,
+    journal,
+    market,
+    messaging,
+    news,
+    research,
+    trading,
+)
 from admin.addressing import address, key_of
+from admin.answering import Answering
 from admin.booking import Booking
 from admin.dashboard import Dashboard
 from admin.deleting import dependents_of
@@ -53,8 +64,12 @@ from domain.trading.models import Trade
 
 _VIEWS: Final = (
     *trading.VIEWS,
+    *journal.VIEWS,
+    *alerts.VIEWS,
+    *research.VIEWS,
     *agents.VIEWS,
     *market.VIEWS,
+    *news.VIEWS,
     *identity.VIEWS,
     *messaging.VIEWS,
 )
@@ -110,6 +125,7 @@ class Site(Admin):
     def _routes(self) -> list[Any]:
         office = Office(self.db, self.pages)
         dashboard, staffing, booking = Dashboard(office), Staffing(office), Booking(office)
+        answering = Answering(office)
         get, post, both = ["GET"], ["POST"], ["GET", "POST"]
         return [
             Mount("/statics", KeptStatics(directory=STATICS), name="statics"),
@@ -127,6 +143,8 @@ class Site(Admin):
             Route("/trades/{pk}/correct", self._writer(booking.correct), methods=both),
             Route("/trades/{pk}/bust", self._writer(booking.bust), methods=post),
             Route("/imports/{pk}/revert", self._writer(booking.revert), methods=post),
+            Route("/alerts/{pk}/status", self._writer(answering.status), methods=post),
+            Route("/alert-events/{pk}/answer", self._writer(answering.answer), methods=post),
             Route("/{identity}/list", self._page(self.list), name="list", methods=get),
             Route("/{identity}/export.csv", self._page(self.export), name="export", methods=get),
             Route("/{identity}/lookup", self._page(self.ajax_lookup), methods=get),

@@ -8,6 +8,7 @@ from domain.agents.repositories import (
     MessageRepository,
     StandingRepository,
 )
+from domain.alerts.repositories import AlertEventRepository, AlertRepository
 from domain.db.connection import Connections
 from domain.db.unit import ReadUnit, UnitOfWork, repository
 from domain.identity.repositories import (
@@ -16,6 +17,14 @@ from domain.identity.repositories import (
     UserPreferencesRepository,
     UserRepository,
     UserSessionRepository,
+)
+from domain.journal.repositories import (
+    AttachmentRepository,
+    EntryTagRepository,
+    EntryTradeRepository,
+    JournalEntryRepository,
+    SetupRepository,
+    TagRepository,
 )
 from domain.market.repositories import (
     ArchivedBarRepository,
@@ -34,6 +43,23 @@ from domain.messaging.repositories import (
     NotificationRepository,
     OutboxRepository,
     ProcessedMessageRepository,
+)
+from domain.news.repositories import (
+    ArticleInstrumentRepository,
+    ArticleRepository,
+    CalendarEventRepository,
+    EconomicReleaseRepository,
+    EconomicSeriesRepository,
+)
+from domain.research.repositories import (
+    AnalysisRepository,
+    KnowledgeChunkRepository,
+    KnowledgeDocumentRepository,
+    MetricRepository,
+    ScreenerRepository,
+    ScreenerRunRepository,
+    WatchlistItemRepository,
+    WatchlistRepository,
 )
 from domain.trading.repositories import (
     CashMovementRepository,
@@ -86,6 +112,29 @@ class Repositories:
     conversations = repository(ConversationRepository)
     messages = repository(MessageRepository)
     leaderboard = repository(StandingRepository)
+    alerts = repository(AlertRepository)
+    alert_events = repository(AlertEventRepository)
+
+    articles = repository(ArticleRepository)
+    article_instruments = repository(ArticleInstrumentRepository)
+    calendar_events = repository(CalendarEventRepository)
+    economic_series = repository(EconomicSeriesRepository)
+    economic_releases = repository(EconomicReleaseRepository)
+    journal_entries = repository(JournalEntryRepository)
+    setups = repository(SetupRepository)
+    tags = repository(TagRepository)
+    entry_tags = repository(EntryTagRepository)
+    entry_trades = repository(EntryTradeRepository)
+    attachments = repository(AttachmentRepository)
+
+    watchlists = repository(WatchlistRepository)
+    watchlist_items = repository(WatchlistItemRepository)
+    screeners = repository(ScreenerRepository)
+    screener_runs = repository(ScreenerRunRepository)
+    analyses = repository(AnalysisRepository)
+    metrics = repository(MetricRepository)
+    knowledge_documents = repository(KnowledgeDocumentRepository)
+    knowledge_chunks = repository(KnowledgeChunkRepository)
 
 
 class Reader(Repositories, ReadUnit):

@@ -3,10 +3,17 @@
 from typing import Final
 
 import domain.agents.models
+import domain.alerts.declarations
+import domain.alerts.models
 import domain.identity.models
+import domain.journal.models
 import domain.market.declarations
 import domain.market.models
 import domain.messaging.models
+import domain.news.declarations
+import domain.news.models
+import domain.research.declarations
+import domain.research.models
 import domain.trading.declarations
 import domain.trading.models  # noqa: F401 - importing registers the tables
 from domain.agents.declarations import VIEWS as AGENT_VIEWS
@@ -19,7 +26,11 @@ from domain.db.timeseries import declare_time_series
 _ALL: Final = "SELECT, INSERT, UPDATE, DELETE"
 _READ: Final = "SELECT"
 _GROW: Final = "SELECT, INSERT"
+_RECORD: Final = "SELECT, INSERT, DELETE"
 _FACT: Final = "SELECT, INSERT, UPDATE (status)"
+_ANSWERED: Final = (
+    "SELECT, INSERT, UPDATE (acknowledged_at, acknowledged_by, resolved_at, channels_notified)"
+)
 
 # Roles, passwords and locks are given by staff and by jobs, never by tenants to themselves.
 _OWN_PROFILE: Final = "SELECT, UPDATE (name, email, base_currency, timezone, version, updated_at)"
@@ -51,6 +62,13 @@ RIGHTS: Final = {
     "trading.lot_closures": (_ALL, _ALL),
     "trading.cash_movements": (_FACT, _FACT),
     "trading.equity_snapshots": (_ALL, _ALL),
+    "alerts.alerts": (_ALL, _ALL),
+    "alerts.alert_events": (_ANSWERED, _ANSWERED),
+    "news.articles": (_READ, _ALL),
+    "news.article_instruments": (_READ, _ALL),
+    "news.calendar_events": (_READ, _ALL),
+    "news.economic_series": (_READ, _ALL),
+    "news.economic_releases": (_READ, _ALL),
     "messaging.outbox": ("INSERT", _ALL),
     "messaging.notifications": ("SELECT, INSERT, UPDATE (status, read_at)", _ALL),
     "messaging.processed_messages": ("", _ALL),
@@ -60,6 +78,20 @@ RIGHTS: Final = {
     "agents.conversations": (_ALL, _ALL),
     "agents.messages": ("SELECT, INSERT, DELETE", "SELECT, INSERT, DELETE"),
     "agents.leaderboard": (_ALL, _ALL),
+    "journal.journal_entries": (_ALL, _ALL),
+    "journal.setups": (_ALL, _ALL),
+    "journal.tags": (_ALL, _ALL),
+    "journal.entry_tags": (_ALL, _ALL),
+    "journal.entry_trades": (_ALL, _ALL),
+    "journal.attachments": (_ALL, _ALL),
+    "research.watchlists": (_ALL, _ALL),
+    "research.watchlist_items": (_ALL, _ALL),
+    "research.screeners": (_ALL, _ALL),
+    "research.screener_runs": (_RECORD, _RECORD),
+    "research.analyses": (_RECORD, _RECORD),
+    "research.metrics": (_ALL, _ALL),
+    "research.knowledge_documents": (_READ, _ALL),
+    "research.knowledge_chunks": (_READ, _ALL),
 }
 
 metadata = Base.metadata
@@ -69,6 +101,17 @@ for _role in (APP, STAFF, READONLY):
     declare(metadata, Grant("SELECT", "TABLE trading.round_trips", _role))
     for _view in AGENT_VIEWS:
         declare(metadata, Grant("SELECT", f"TABLE agents.{_view.name}", _role))
+    declare(metadata, Grant("SELECT", "TABLE news.latest_releases", _role))
 
-AREAS: Final = ("identity", "market", "trading", "agents", "messaging")
+AREAS: Final = (
+    "identity",
+    "market",
+    "trading",
+    "alerts",
+    "journal",
+    "research",
+    "news",
+    "agents",
+    "messaging",
+)
 """The PostgreSQL schemas, one an area, in the order of their dependencies."""

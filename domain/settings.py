@@ -57,6 +57,7 @@ class Settings(BaseSettings):
         default=None, validation_alias=AliasChoices("TRADEKEEP_REDIS_URL", "REDIS_URL")
     )
     data_dir: Path = Field(default_factory=default_data_dir)
+    storage_url: str | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "localhost", "[::1]")
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     idle_timeout: float = Field(default=60, gt=0, le=86_400)
     keep_ticks_days: int | None = Field(default=None, ge=1, le=36_500)
     keep_bars_days: int | None = Field(default=None, ge=1, le=36_500)
+    keep_metrics_days: int | None = Field(default=None, ge=1, le=36_500)
     compress_after_days: int | None = Field(default=30, ge=1, le=36_500)
     session_idle_minutes: int = Field(default=30, ge=1, le=1_440)
     session_hours: int = Field(default=12, ge=1, le=720)

@@ -45,7 +45,14 @@ def embedded_for_tests() -> EmbeddedPostgres:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """The URL of the maintenance database of a server for tests."""
+    """The URL of the maintenance database of a server for tests.
+
+    The embedded one, or the one that ``TRADEKEEP_TEST_DATABASE_URL`` names: its login must be a
+    superuser, and databases named ``test_…`` are made and dropped on it.
+    """
+    if given := os.environ.get("TRADEKEEP_TEST_DATABASE_URL"):
+        yield given
+        return
     with embedded_for_tests() as server:
         yield server.url("postgres")
 

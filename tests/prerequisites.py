@@ -4,15 +4,20 @@ import os
 import shutil
 import sys
 
-NEEDED_BY_SOME = {"chromium": "browser tests"}
+NEEDED_BY_SOME = {
+    "chromium": ("browser tests", "TRADEKEEP_REQUIRE_BROWSER"),
+    "node": ("tests of TimescaleDB", "TRADEKEEP_REQUIRE_NODE"),
+    "npm": ("tests of TimescaleDB", "TRADEKEEP_REQUIRE_NODE"),
+}
 
 
 def main() -> int:
     """Print what is missing; fail only when continuous integration says that it must be there."""
-    missing = {name: use for name, use in NEEDED_BY_SOME.items() if shutil.which(name) is None}
-    for name, use in missing.items():
+    missing = [name for name in NEEDED_BY_SOME if shutil.which(name) is None]
+    for name in missing:
+        use, _ = NEEDED_BY_SOME[name]
         print(f"note: {name} was not found, {use} are skipped; install it to run them")
-    return 1 if missing and os.environ.get("TRADEKEEP_REQUIRE_BROWSER") else 0
+    return int(any(os.environ.get(NEEDED_BY_SOME[name][1]) for name in missing))
 
 
 if __name__ == "__main__":

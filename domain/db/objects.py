@@ -81,9 +81,11 @@ class Extension:
 
     Args:
         name: Its name, for example ``vector``.
+        optional: Left out where the server does not offer it.
     """
 
     name: str
+    optional: bool = False
 
     @property
     def rank(self) -> int:
@@ -97,7 +99,11 @@ class Extension:
 
     def create(self) -> tuple[str, ...]:
         """Return CREATE EXTENSION."""
-        return (f"CREATE EXTENSION IF NOT EXISTS {quoted(self.name)} WITH SCHEMA public",)
+        create = f"CREATE EXTENSION IF NOT EXISTS {quoted(self.name)} WITH SCHEMA public"
+        if not self.optional:
+            return (create,)
+        offered = f"SELECT FROM pg_available_extensions WHERE name = {literal(self.name)}"
+        return (f"DO $do$ BEGIN IF EXISTS ({offered}) THEN {create}; END IF; END $do$",)
 
     def drop(self) -> tuple[str, ...]:
         """Return DROP EXTENSION; refused by the server while a column uses it."""

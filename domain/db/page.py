@@ -119,6 +119,7 @@ _ENCODERS: Final[dict[type, tuple[str, Callable[[Any], Any]]]] = {
     bool: ("b", bool),
     UUID: ("u", str),
     Decimal: ("d", str),
+    bytes: ("x", bytes.hex),
     datetime: ("t", datetime.isoformat),
     date: ("a", date.isoformat),
 }
@@ -128,6 +129,7 @@ _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
     "b": bool,
     "u": UUID,
     "d": Decimal,
+    "x": bytes.fromhex,
     "t": datetime.fromisoformat,
     "a": date.fromisoformat,
 }

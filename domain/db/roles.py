@@ -24,11 +24,19 @@ READONLY: Final = "tradekeep_readonly"
 """Reports: reads what was granted, never writes."""
 
 ROLES: Final = (OWNER, APP, STAFF, READONLY)
+EXTENSIONS: Final = ("vector",)
+"""What only a superuser may install; used where the server offers it, done without elsewhere."""
 
 _DENIED: Final = "42501"
 _ADVISORY_KEY: Final = 0x7472_6164_726F_6C65  # "tradrole", one number for everybody
 _MEMBERSHIP_HAS_OPTIONS_SINCE: Final = 160_000
 _CREATE: Final = "CREATE ROLE {role} NOLOGIN NOSUPERUSER NOBYPASSRLS"
+_INSTALL: Final = "CREATE EXTENSION IF NOT EXISTS {extension} WITH SCHEMA public"
+_INSTALL_WHERE_OFFERED: Final = (
+    "DO $do$ BEGIN IF EXISTS (SELECT FROM pg_available_extensions WHERE name = '{extension}') THEN "
+    + _INSTALL
+    + "; END IF; END $do$"
+)
 _PUBLIC_SCHEMA: Final = f"GRANT USAGE, CREATE ON SCHEMA public TO {OWNER}"
 _CLOSE_FUNCTIONS: Final = (
     f"ALTER DEFAULT PRIVILEGES FOR ROLE {OWNER} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"
@@ -52,7 +60,10 @@ _DATABASE: Final = text(
            coalesce(has_database_privilege(owner, current_database(), 'CREATE'), false) AS creates,
            coalesce(has_schema_privilege(owner, 'public', 'CREATE'), false) AS creates_in_public,
            EXISTS (SELECT FROM pg_default_acl WHERE defaclrole = owner
-                   AND defaclobjtype = 'f' AND defaclnamespace = 0) AS closes_functions
+                   AND defaclobjtype = 'f' AND defaclnamespace = 0) AS closes_functions,
+           ARRAY(SELECT name::text FROM pg_available_extensions
+                 WHERE name = ANY (CAST(:extensions AS text[]))
+                   AND installed_version IS NULL) AS missing
     FROM (SELECT to_regrole(:owner)::oid AS owner) AS role
     """
 )
@@ -61,10 +72,10 @@ _DATABASE: Final = text(
 def ensure_roles(connection: Connection) -> None:
     """Create the roles and let the connecting login become each of them.
 
-    Also lets `OWNER` create schemas in this database, and closes the functions that it will make
-    to everybody who was not granted them. Changes nothing where all is in place; processes may
-    call it at the same time, for one database or several. Runs in the connection's transaction
-    and does not commit.
+    Also lets `OWNER` create schemas in this database, closes the functions that it will make to
+    everybody who was not granted them, and installs those of `EXTENSIONS` that the server offers.
+    Changes nothing where all is in place; processes may call it at the same time, for one
+    database or several. Runs in the connection's transaction and does not commit.
 
     Args:
         connection: A connection whose login is a superuser, or has CREATEROLE and owns the
@@ -106,7 +117,8 @@ def missing_setup(connection: Connection) -> list[str]:
                 f"the role {role['name']} could bypass row-level security: "
                 f"ALTER ROLE {role['name']} NOLOGIN NOSUPERUSER NOBYPASSRLS"
             )
-    database = connection.execute(_DATABASE, {"owner": OWNER}).mappings().one()
+    parameters = {"owner": OWNER, "extensions": list(EXTENSIONS)}
+    database = connection.execute(_DATABASE, parameters).mappings().one()
     return [*_role_statements(roles, database), *_database_statements(database)]
 
 
@@ -119,6 +131,7 @@ def setup_script() -> list[str]:
         _race_safe(database),
         _PUBLIC_SCHEMA,
         _race_safe(_CLOSE_FUNCTIONS),
+        *(_INSTALL_WHERE_OFFERED.format(extension=name) for name in EXTENSIONS),
     ]
 
 
@@ -142,6 +155,8 @@ def _database_statements(database: RowMapping) -> Iterator[str]:
         yield _PUBLIC_SCHEMA
     if not database["closes_functions"]:
         yield _CLOSE_FUNCTIONS
+    for name in database["missing"]:
+        yield _INSTALL.format(extension=name)
 
 
 def _race_safe(statement: str) -> str:

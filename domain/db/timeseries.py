@@ -209,6 +209,7 @@ BEGIN
   IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND NOT tgisinternal
              AND NOT starts_with(tgname, 'ts_'))
      OR EXISTS (SELECT FROM pg_policy WHERE polrelid = relation)
+     OR (SELECT relrowsecurity FROM pg_class WHERE oid = relation)
      OR EXISTS (SELECT FROM pg_constraint WHERE confrelid = relation AND conrelid <> relation)
      OR EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_rewrite'::regclass
                 AND refclassid = 'pg_class'::regclass AND refobjid = relation) THEN
@@ -305,7 +306,9 @@ DECLARE
 BEGIN
   DELETE FROM timeseries.registry AS r WHERE r.relation = revert.relation;
   old := timeseries.rebuild(relation, '');
-  EXECUTE format('INSERT INTO %s SELECT * FROM %s', name, old);
+  EXECUTE format('INSERT INTO %1$s (%3$s) SELECT %3$s FROM %2$s', name, old, (
+    SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute
+    WHERE attrelid = old AND attnum > 0 AND NOT attisdropped AND attgenerated = ''));
   EXECUTE format('DROP TABLE %s', old);
 END
 """

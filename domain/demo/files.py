@@ -53,20 +53,21 @@ def bars() -> list[DailyBar]:
             date.fromisoformat(row["date"]),
             *(Decimal(row[name]) for name in ("open", "high", "low", "close", "volume")),
         )
-        for row in _rows("bars_daily.csv")
+        for row in rows("bars_daily.csv")
     ]
 
 
 def euro_rates() -> list[tuple[date, Decimal]]:
     """Return (day, US dollars for one euro), by day."""
-    rows = _rows("ecb_eurusd_daily.csv")
-    return [(date.fromisoformat(row["date"]), Decimal(row["usd_per_eur"])) for row in rows]
+    found = rows("ecb_eurusd_daily.csv")
+    return [(date.fromisoformat(row["date"]), Decimal(row["usd_per_eur"])) for row in found]
 
 
 def splits() -> list[dict[str, str]]:
     """Return the rows of corporate_actions.csv."""
-    return list(_rows("corporate_actions.csv"))
+    return list(rows("corporate_actions.csv"))
 
 
-def _rows(name: str) -> Iterator[dict[str, str]]:
+def rows(name: str) -> Iterator[dict[str, str]]:
+    """Return the rows of a CSV file by column name."""
     return csv.DictReader(content(name).decode().splitlines())

@@ -11,13 +11,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from domain.database import Database, Worker
-from domain.demo import agents, files
+from domain.demo import agents, files, headlines, indicators, intraday, watching
 from domain.demo.files import DailyBar
+from domain.demo.journaling import load_journal
+from domain.demo.researching import load_research
 from domain.demo.strategies import Order, crossover, fractional, monthly_saving
 from domain.identity.enrolling import create_user
 from domain.identity.models import Role, User
+from domain.market.ingesting import advance_latest_prices, ingest_bars
 from domain.market.models import CorporateAction, CurrencyKind, Instrument
 from domain.market.terms import CorporateActionKind, InstrumentKind, Timeframe
+from domain.storage import Storage
 from domain.trading.adjusting import register_action
 from domain.trading.importing.booking import BrokerFile, import_file
 from domain.trading.models import Portfolio
@@ -56,7 +60,9 @@ class _Plan:
 
 
 async def load_demo(db: Database, console: Console) -> bool:
-    """Load prices, exchange rates, splits, five portfolios and three invented agents.
+    """Load something real or plainly invented into every area.
+
+    Objects go to the store of the database's settings.
 
     Args:
         db: A migrated database.
@@ -71,9 +77,10 @@ async def load_demo(db: Database, console: Console) -> bool:
     bars = files.bars()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("loading the demo", total=4 + len(_plans(bars)))
+        task = progress.add_task("loading the demo", total=8 + len(_plans(bars)))
         # One transaction: a demo that breaks half-way leaves nothing behind.
-        async with db.transaction(system="demo") as unit:
+        storage = Storage(settings=db.settings)
+        async with storage.staged() as staged, db.transaction(system="demo") as unit:
             await _load_market(unit, bars)
             progress.advance(task)
             await _register_splits(unit)
@@ -89,6 +96,14 @@ async def load_demo(db: Database, console: Console) -> bool:
             for portfolio in await unit.portfolios.all():
                 await refresh_equity(unit, portfolio, until=LAST_DAY)
             await agents.enlist(unit, user, _series(bars))
+            progress.advance(task)
+            await indicators.load(unit)
+            progress.advance(task)
+            await watching.load(unit, user, bars, await headlines.load(unit))
+            progress.advance(task)
+            await load_journal(unit, user)
+            progress.advance(task)
+            await load_research(unit, staged, user)
             progress.advance(task)
     return True
 
@@ -110,16 +125,18 @@ async def _load_market(unit: Worker, bars: Sequence[DailyBar]) -> None:
                 kind=kind,
                 quote_currency="USD",
                 base_currency="BTC" if kind is InstrumentKind.CRYPTO else None,
+                time_zone=None if kind is InstrumentKind.CRYPTO else intraday.NEW_YORK,
             )
         )
         for symbol, (name, kind) in _NAMES.items()
     ]
     await unit.flush()
     ids = {instrument.symbol: instrument.id for instrument in instruments}
-    rows = [_bar_row(bar, ids[bar.symbol]) for bar in bars]
-    await unit.bars.insert_many(rows)
+    await ingest_bars(unit, [_bar_row(bar, ids[bar.symbol]) for bar in bars], mode="append")
+    await intraday.load(unit, ids)
     latest = {bar.symbol: bar for bar in bars}
-    await unit.latest_prices.insert_many(
+    await advance_latest_prices(
+        unit,
         [
             {
                 "instrument_id": ids[symbol],
@@ -128,7 +145,7 @@ async def _load_market(unit: Worker, bars: Sequence[DailyBar]) -> None:
                 "source": "lean",
             }
             for symbol, bar in latest.items()
-        ]
+        ],
     )
     await unit.fx_rates.insert_many(
         [

@@ -177,8 +177,13 @@ _TICKS: Final = """
 _BARS: Final = """
   SELECT instrument_id, source, {bucket} AS bucket, moment, 0 AS sequence,
          open, high, low, close, volume, vwap, trades_count
-  FROM (SELECT *, time AS moment FROM market.bars_history WHERE instrument_id = :instrument
-        AND timeframe = :base AND time >= CAST(:first AS timestamptz)) AS bar CROSS JOIN zoned
+  FROM zoned CROSS JOIN LATERAL (
+    SELECT *, CASE timeframe WHEN '1d'
+                THEN market.trading_day(time, timeframe, zone)::timestamp AT TIME ZONE zone
+                ELSE time END AS moment
+    FROM market.bars_history WHERE instrument_id = :instrument AND timeframe = :base
+      AND time >= CAST(:first AS timestamptz) - interval '1 day'
+  ) AS bar
 """
 
 _AGGREGATE: Final = """
@@ -196,7 +201,7 @@ SELECT instrument_id, CAST(:timeframe AS text), bucket, source,
             THEN round(sum(vwap * volume) / sum(volume), {scale}) END,
        CASE WHEN bool_and(trades_count IS NOT NULL) THEN sum(trades_count)::bigint END
 FROM part
-WHERE bucket <= CAST(:last AS timestamptz)
+WHERE bucket BETWEEN CAST(:first AS timestamptz) AND CAST(:last AS timestamptz)
 GROUP BY instrument_id, bucket, source
 ON CONFLICT (instrument_id, timeframe, time, source) DO UPDATE
 SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,

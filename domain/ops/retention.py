@@ -90,6 +90,7 @@ def retention(settings: Settings) -> tuple[Retention, ...]:
             "market.bars", _days(settings.keep_bars_days), "market.bars_archive", compress_after
         ),
         Retention("market.bars_archive", None, None, compress_after, grows=False),
+        Retention("research.metrics", _days(settings.keep_metrics_days)),
     )
 
 

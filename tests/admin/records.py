@@ -14,6 +14,8 @@ from domain.agents import (
     record_analytics,
     refresh_leaderboard,
 )
+from domain.alerts.evaluating import evaluate
+from domain.alerts.events import report
 from domain.identity.models import ApiKey, OAuthToken, UserPreferences, UserSession
 from domain.market.models import (
     ArchivedBar,
@@ -27,10 +29,15 @@ from domain.market.models import (
 )
 from domain.market.terms import CorporateActionKind, Timeframe
 from domain.messaging.models import Notification, ProcessedMessage
+from domain.news.articles import NewArticle, ingest_articles
+from domain.news.calendar import NewEvent, ingest_events
+from domain.news.releases import Release, ingest_releases
 from domain.schema import metadata
 from domain.trading.models import EquitySnapshot, ImportBatch
 from domain.trading.terms import Side
+from tests.admin.journal_and_research import make_journal, make_research
 from tests.factories.agents import make_agent, make_conversation
+from tests.factories.alerts import make_alert, price
 from tests.factories.trading import Account, open_account
 
 MOMENT = datetime(2024, 3, 15, 14, 30, 15, 123456, tzinfo=UTC)
@@ -62,6 +69,10 @@ async def make_everything(db: Database) -> Account:
     await account.trade(Side.SELL, "4", "195.5", executed_at=MOMENT + timedelta(hours=1))
     await _make_rest(db, account)
     await _make_agents(db, account)
+    await _make_alerts(db, account)
+    await _make_news(db)
+    await make_journal(db, account)
+    await make_research(db, account)
     return account
 
 
@@ -224,6 +235,55 @@ async def _make_agents(db: Database, account: Account) -> None:
         payload = {"id": "invented-1", "win_rate": Decimal("10.909090909090908")}
         await record_analytics(unit, agent, payload, updated_at=MOMENT)
         await refresh_leaderboard(unit)
+
+
+async def _make_alerts(db: Database, account: Account) -> None:
+    async with db.transaction(user=account.user.id) as unit:
+        await make_alert(
+            unit,
+            account.instrument,
+            name="Breakout <b>Lovelace</b>",
+            threshold=Decimal("190.250000000000000001"),
+            channels=["email", "push"],
+            conditions={"keywords": ["\u2028"]},
+            message_template="{symbol}\n<script>alert(1)</script> {value}",
+            trigger_mode="every",
+            cooldown=timedelta(hours=1),
+        )
+        await evaluate(unit, [price(account.instrument, "191.5")])
+    async with db.transaction(system="watchdog") as unit:
+        await report(unit, "Disk is full", "2 % left", source="watchdog", tags=["disk"])
+
+
+async def _make_news(db: Database) -> None:
+    async with db.transaction(system="feed") as unit:
+        article = NewArticle(
+            title="Apple <script>alert(1)</script> slips",
+            url="https://news.example/1",
+            published_at=MOMENT,
+            description="\nfirst\nsecond",
+            sentiment=Decimal("-0.125"),
+            symbols=("AAPL",),
+        )
+        await ingest_articles(unit, [article])
+        event = NewEvent(
+            event_type="rate_decision",
+            name="FOMC",
+            occurs_at=MOMENT,
+            source="invented",
+            impact=4,
+            currency="USD",
+            actual=Decimal("5.500000000000000001"),
+        )
+        await ingest_events(unit, [event])
+        release = Release(
+            symbol="GDPC1",
+            observed_on=date(2023, 10, 1),
+            vintage_on=date(2024, 1, 25),
+            value=Decimal("22672.859"),
+            is_preliminary=True,
+        )
+        await ingest_releases(unit, [release])
 
 
 async def content(db: Database) -> dict[str, list[str]]:

@@ -36,8 +36,12 @@ async def test_the_menu_groups_views_by_category(app: Starlette) -> None:
     assert isinstance(menu, Menu)
     assert [item.name for item in menu.items] == [
         "Trading",
+        "Journal",
+        "Alerts",
+        "Research",
         "Agents",
         "Market",
+        "News",
         "Identity",
         "Messaging",
     ]

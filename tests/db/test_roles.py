@@ -79,6 +79,7 @@ async def test_a_login_that_may_create_roles_migrates_its_own_database(
     await run(
         server.url(), "CREATE ROLE deploy LOGIN CREATEROLE", "CREATE DATABASE desk OWNER deploy"
     )
+    await run(server.url("desk"), "CREATE EXTENSION vector")
     url = as_login(server.url("desk"), "deploy")
     await migrations.upgrade(url)
     assert await migrations.check(url) == []
@@ -93,11 +94,22 @@ async def test_a_login_does_not_carry_the_rights_of_roles_it_may_become(
     await run(
         server.url(), "CREATE ROLE deploy LOGIN CREATEROLE", "CREATE DATABASE desk OWNER deploy"
     )
+    await run(server.url("desk"), "CREATE EXTENSION vector")
     url = as_login(server.url("desk"), "deploy")
     await migrations.upgrade(url)
     async with connected(url) as connection:
         with pytest.raises(DBAPIError, match="permission denied"):
             await connection.execute(text("SELECT count(*) FROM trading.trades"))
+
+
+async def test_the_administrator_is_told_to_install_what_the_login_may_not(
+    server: EmbeddedPostgres,
+) -> None:
+    await run(
+        server.url(), "CREATE ROLE deploy LOGIN CREATEROLE", "CREATE DATABASE desk OWNER deploy"
+    )
+    with pytest.raises(AccessDenied, match="CREATE EXTENSION IF NOT EXISTS vector"):
+        await migrations.upgrade(as_login(server.url("desk"), "deploy"))
 
 
 async def test_a_login_without_rights_gets_the_sql_for_its_administrator(

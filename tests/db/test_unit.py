@@ -25,7 +25,10 @@ from domain.trading.models import CashMovement, Portfolio
 from domain.trading.terms import Side
 from tests.factories.trading import make_portfolio, open_account
 
-OWNED = [mapper.class_ for mapper in Base.registry.mappers if issubclass(mapper.class_, Owned)]
+OWNED = sorted(
+    (mapper.class_ for mapper in Base.registry.mappers if issubclass(mapper.class_, Owned)),
+    key=lambda model: model.__name__,
+)
 
 
 async def test_a_transaction_needs_exactly_one_way_to_act(db: Database) -> None:

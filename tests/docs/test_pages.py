@@ -39,9 +39,13 @@ from tests.docs.reading import (
 EXECUTED = {
     "README.md",
     "areas/agents.md",
+    "areas/alerts.md",
     "areas/identity.md",
+    "areas/journal.md",
     "areas/market.md",
     "areas/messaging.md",
+    "areas/news.md",
+    "areas/research.md",
     "areas/trading.md",
     "getting-started.md",
     "importing.md",
@@ -51,6 +55,8 @@ EXECUTED = {
     "recipes/everyday.md",
     "recipes/from-nof0.md",
     "recipes/from-tetra.md",
+    "recipes/from-ttai.md",
+    "storage.md",
     "time-series.md",
     "units-of-work.md",
 }

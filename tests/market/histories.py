@@ -43,18 +43,17 @@ def daily_of_uso(instrument: UUID) -> list[dict[str, Any]]:
 def minutes_of_spy(instrument: UUID) -> list[dict[str, Any]]:
     """Return the minute bars of 7 October 2013, 04:00 to 20:00 in New York."""
     zone = ZoneInfo("America/New_York")
-    with (_FOLDER / "spy_minute_2013-10-07.csv").open() as file:
-        return [
-            _row(
-                instrument,
-                Timeframe.M1,
-                datetime.fromisoformat(row["timestamp_america_new_york"])
-                .replace(tzinfo=zone)
-                .astimezone(UTC),
-                row,
-            )
-            for row in csv.DictReader(file)
-        ]
+    return [
+        _row(
+            instrument,
+            Timeframe.M1,
+            datetime.fromisoformat(row["timestamp_america_new_york"])
+            .replace(tzinfo=zone)
+            .astimezone(UTC),
+            row,
+        )
+        for row in files.rows("spy_minute_2013-10-07.csv")
+    ]
 
 
 def _row(

@@ -5,6 +5,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -59,22 +60,34 @@ async def test_bigger_bars_of_real_minutes_equal_a_computation_by_hand(
     assert [(b.time, b.open, b.high, b.low, b.close, b.volume) for b in made] == expected
 
 
-async def test_weeks_begin_on_monday_and_months_on_the_first(db: Database) -> None:
-    start = datetime(2018, 1, 1, tzinfo=UTC)
-    span_end = datetime(2018, 3, 1, tzinfo=UTC)
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
+async def test_weeks_begin_on_monday_and_months_on_the_first_in_the_zone_of_the_exchange(
+    db: Database, zone: str
+) -> None:
+    start = datetime(2018, 1, 1, tzinfo=ZoneInfo(zone))
+    span_end = datetime(2018, 3, 1, tzinfo=ZoneInfo(zone))
+    first, end = datetime(2018, 1, 1, tzinfo=UTC), datetime(2018, 3, 1, tzinfo=UTC)
     async with db.transaction(system="test") as unit:
-        spy = await make_instrument(unit, "SPY")
-        rows = [r for r in histories.daily("SPY", spy.id) if start <= r["time"] < span_end]
+        spy = await make_instrument(unit, "SPY", time_zone=zone)
+        rows = [r for r in histories.daily("SPY", spy.id) if first <= r["time"] < end]
         await ingest_bars(unit, rows)
         span = Span(spy.id, start, span_end)
         await bars_from_bars(unit, span, Timeframe.W1, base=Timeframe.D1)
         await bars_from_bars(unit, span, Timeframe.MO1, base=Timeframe.D1)
         weeks = await unit.bars.between(spy.id, Timeframe.W1, start=start, end=span_end)
         months = await unit.bars.between(spy.id, Timeframe.MO1, start=start, end=span_end)
-    assert all(week.time.weekday() == 0 for week in weeks)
+    assert len(weeks) == 9
+    assert all(week.time.astimezone(ZoneInfo(zone)).weekday() == 0 for week in weeks)
+    # 15 January 2018 was a holiday: that week has four days.
+    days = {week.time.astimezone(ZoneInfo(zone)).date().isoformat(): week for week in weeks}
+    four = [row for row in rows if 16 <= row["time"].day <= 19 and row["time"].month == 1]
+    assert days["2018-01-15"].volume == sum(row["volume"] for row in four)
     assert sum(week.volume for week in weeks) == sum(row["volume"] for row in rows)
     january = [row for row in rows if row["time"].month == 1]
-    assert [month.time for month in months] == [start, datetime(2018, 2, 1, tzinfo=UTC)]
+    assert [month.time for month in months] == [
+        start,
+        datetime(2018, 2, 1, tzinfo=ZoneInfo(zone)),
+    ]
     assert months[0].close == january[-1]["close"]
 
 

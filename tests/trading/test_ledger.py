@@ -90,7 +90,7 @@ def test_each_cycle_runs_from_flat_to_flat() -> None:
     assert first.peak_quantity == 10
     assert first.closed_quantity == 10
     assert first.exit_price == 126
-    assert first.entry_price is None
+    assert first.entry_price == 105
     assert first.realized_gross == first.realized_net == 210
     assert (first.opened_at, first.closed_at) == (minute(0), minute(3))
     assert first.last_order == (minute(3), 0, "d")

@@ -202,11 +202,15 @@ class Cycle:
 
     @property
     def entry_price(self) -> Decimal | None:
-        """Average price of what is open, rounded to 18 decimals; None when flat.
+        """Average entry price of what is open, when flat of all that was closed; 18 decimals.
 
-        Harmonic for inverse contracts, because value and not price adds up.
+        Harmonic for inverse contracts, because value and not price adds up. None when nothing was
+        closed: all of it left at cost.
         """
-        return average_price(self.terms, self.quantity, self.open_value)
+        if self.quantity:
+            return average_price(self.terms, self.quantity, self.open_value)
+        entered = CONTEXT.subtract(self.closed_value, self.realized_gross)
+        return average_price(self.terms, self.closed_quantity, entered)
 
     @property
     def exit_price(self) -> Decimal | None:

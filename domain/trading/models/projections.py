@@ -123,7 +123,8 @@ class Position(Owned, Timestamped, Record, kw_only=True, eq=False, repr=False):
         default=None, comment="What 18 decimals cannot hold of split quantities, two fractions"
     )
     entry_price: Mapped[Price | None] = mapped_column(
-        default=None, comment="Average entry price, quote currency a unit"
+        default=None,
+        comment="Average entry price of what is open, of all when closed; quote currency a unit",
     )
     exit_price: Mapped[Price | None] = mapped_column(
         default=None, comment="Average exit price, quote currency a unit"

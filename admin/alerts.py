@@ -1,0 +1,113 @@
+"""Views of alert rules and their firings. Firings have no edit: they are answered."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+
+from admin.records import RecordView
+from admin.rendering import show
+from domain.alerts.models import Alert, AlertEvent
+from domain.market.models import Instrument
+
+_CATEGORY = "Alerts"
+
+
+class AlertView(RecordView, model=Alert):
+    """Rules."""
+
+    name, name_plural, path = "Alert", "Alerts", "alerts"
+    category = _CATEGORY
+    about = "Rules that watch values. They fire once a crossing, bar or day, and never twice."
+    columns = (
+        "name",
+        "instrument",
+        "alert_type",
+        "condition",
+        "threshold",
+        "status",
+        "trigger_mode",
+        "last_value",
+        "last_triggered_at",
+        "user",
+    )
+    order = (Alert.id,)
+    search = (Alert.name,)
+    search_hint = "Name begins with…, or symbol is…"
+    filters = ("status", "condition", "trigger_mode", "severity")
+    keys = ("instrument_id", "portfolio_id", "user_id")
+    editable = (
+        "name",
+        "condition",
+        "threshold",
+        "threshold_high",
+        "hysteresis",
+        "trigger_mode",
+        "cooldown_seconds",
+        "sustain_seconds",
+        "expires_at",
+        "snoozed_until",
+        "severity",
+        "channels",
+        "conditions",
+        "message_template",
+    )
+    creatable = (
+        "user_id",
+        "name",
+        "alert_type",
+        "condition",
+        "instrument_id",
+        "portfolio_id",
+        "threshold",
+        "threshold_high",
+        "hysteresis",
+        "trigger_mode",
+        "cooldown_seconds",
+        "expires_at",
+        "severity",
+        "channels",
+        "message_template",
+    )
+    is_deletable = True
+    related = (("Firings", "alert-events", "alert_id"),)
+
+    def heading(self, record: Any) -> str:
+        """Return ``Breakout: AAPL price crosses above 190``."""
+        what = [record.instrument, record.alert_type, record.condition]
+        words = " ".join(str(word).replace("_", " ") for word in what if word is not None)
+        limits = [record.threshold, record.threshold_high]
+        shown = " to ".join(show(limit).text for limit in limits if limit is not None)
+        return f"{record.name}: {words} {shown}".rstrip()
+
+    def search_condition(self, text: str) -> ColumnElement[bool]:
+        """Return the condition for names in any case, or rules on this symbol."""
+        wanted = text.strip()
+        named = func.lower(Alert.name).startswith(wanted.lower(), autoescape=True)
+        symbol = select(Instrument.id).where(Instrument.symbol == wanted.upper())
+        return named | Alert.instrument_id.in_(symbol)
+
+
+class AlertEventView(RecordView, model=AlertEvent):
+    """Firings."""
+
+    name, name_plural, path = "Alert event", "Alert events", "alert-events"
+    category = _CATEGORY
+    about = "Firings of rules, and what programs reported. What happened is never edited."
+    columns = (
+        "triggered_at",
+        "severity",
+        "title",
+        "message",
+        "instrument",
+        "observed_value",
+        "acknowledged",
+        "source",
+        "user",
+    )
+    order = (AlertEvent.triggered_at, AlertEvent.id)
+    filters = ("severity", "acknowledged")
+    keys = ("alert_id", "instrument_id", "user_id")
+    time_column = "triggered_at"
+
+
+VIEWS = (AlertView, AlertEventView)

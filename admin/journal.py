@@ -1,0 +1,158 @@
+"""Views of the journal. Profit of entries with linked trades is the ledger's, and not edited."""
+
+from sqlalchemy import ColumnElement, func
+
+from admin.records import RecordView
+from domain.journal.models import (
+    Attachment,
+    EntryTag,
+    EntryTrade,
+    JournalEntry,
+    Setup,
+    Tag,
+)
+
+_CATEGORY = "Journal"
+
+_WHAT = ("entry_on", "kind", "title", "portfolio_id", "instrument_id", "setup_id")
+_PLAN = (
+    "strategy",
+    "direction",
+    "planned_entry",
+    "planned_stop",
+    "planned_target",
+    "initial_risk",
+    "thesis",
+    "legs",
+)
+_TRADE = ("entry_at", "entry_price", "exit_on", "exit_at", "exit_price", "mae", "mfe")
+_RESULT = ("pnl", "pnl_percent", "fees", "currency")
+_REVIEW = ("rating", "satisfied", "followed_plan", "emotion", "notes", "lessons")
+
+
+class JournalEntryView(RecordView, model=JournalEntry):
+    """Journal entries."""
+
+    name, name_plural, path = "Journal entry", "Journal entries", "journal-entries"
+    category = _CATEGORY
+    about = "What was planned, done, felt and learned. Profit of linked trades is the ledger's."
+    columns = (
+        "entry_on",
+        "kind",
+        "title",
+        "instrument",
+        "strategy",
+        "setup",
+        "pnl",
+        "currency",
+        "r_multiple",
+        "rating",
+    )
+    order = (JournalEntry.entry_on, JournalEntry.id)
+    search = (JournalEntry.title,)
+    search_hint = "Words of title, thesis, notes…"
+    filters = ("kind", "pnl_source")
+    keys = ("portfolio_id", "instrument_id", "position_id", "setup_id", "analysis_id", "user_id")
+    editable = (*_WHAT, *_PLAN, *_TRADE, *_RESULT, *_REVIEW)
+    creatable = ("user_id", *_WHAT, *_PLAN, *_TRADE, *_RESULT, *_REVIEW)
+    sections = (
+        ("Plan", _PLAN),
+        ("Trade", _TRADE),
+        ("Result", _RESULT),
+        ("Review", _REVIEW),
+    )
+    is_deletable = True
+    related = (
+        ("Linked trades", "entry-trades", "entry_id"),
+        ("Tags", "entry-tags", "entry_id"),
+        ("Files", "attachments", "entry_id"),
+    )
+
+    def search_condition(self, text: str) -> ColumnElement[bool]:
+        """Return the condition for entries whose texts hold these words."""
+        wanted = func.websearch_to_tsquery("english", text.strip())
+        return JournalEntry.search.op("@@")(wanted)
+
+
+class SetupView(RecordView, model=Setup):
+    """Setups."""
+
+    name, name_plural, path = "Setup", "Setups", "setups"
+    category = _CATEGORY
+    about = "Ways to trade that are repeated on purpose, with their rules."
+    columns = ("name", "rules", "archived_at")
+    order = (Setup.id,)
+    search = (Setup.name,)
+    search_hint = "Name begins with…"
+    keys = ("user_id",)
+    editable = ("name", "rules", "checklist", "archived_at")
+    creatable = ("user_id", "name", "rules", "checklist")
+    is_deletable = True
+    related = (("Entries", "journal-entries", "setup_id"),)
+
+
+class TagView(RecordView, model=Tag):
+    """Tags."""
+
+    name, name_plural, path = "Tag", "Tags", "tags"
+    category = _CATEGORY
+    about = "Words that entries share: setups, mistakes, emotions, markets, outcomes."
+    columns = ("name", "category", "color")
+    order = (Tag.id,)
+    search = (Tag.name,)
+    search_hint = "Name begins with…"
+    filters = ("category",)
+    keys = ("user_id",)
+    editable = ("name", "category", "color")
+    creatable = ("user_id", "name", "category", "color")
+    is_deletable = True
+    related = (("Entries", "entry-tags", "tag_id"),)
+
+    def search_condition(self, text: str) -> ColumnElement[bool]:
+        """Return the condition for names in any case; tags are few."""
+        return Tag.name.istartswith(text.strip(), autoescape=True)
+
+
+class EntryTagView(RecordView, model=EntryTag):
+    """Tags of entries."""
+
+    name, name_plural, path = "Tag of an entry", "Tags of entries", "entry-tags"
+    category = _CATEGORY
+    about = "Which entries have which tags."
+    columns = ("entry", "tag")
+    order = (EntryTag.entry_id, EntryTag.tag_id)
+    keys = ("entry_id", "tag_id")
+
+
+class EntryTradeView(RecordView, model=EntryTrade):
+    """Linked trades."""
+
+    name, name_plural, path = "Linked trade", "Linked trades", "entry-trades"
+    category = _CATEGORY
+    about = "Which trades an entry describes. They are linked by the library."
+    columns = ("entry", "trade", "role", "leg")
+    order = (EntryTrade.entry_id, EntryTrade.trade_id)
+    filters = ("role",)
+    keys = ("entry_id", "trade_id")
+
+
+class AttachmentView(RecordView, model=Attachment):
+    """Attachments."""
+
+    name, name_plural, path = "Attachment", "Attachments", "attachments"
+    category = _CATEGORY
+    about = "Screenshots and files of entries; their bytes are in the object store."
+    columns = ("filename", "entry", "content_type", "size", "caption", "created_at")
+    order = (Attachment.id,)
+    keys = ("entry_id", "user_id")
+    editable = ("caption", "sort_order")
+
+
+VIEWS = (
+    JournalEntryView,
+    SetupView,
+    TagView,
+    EntryTradeView,
+    EntryTagView,
+    AttachmentView,
+)

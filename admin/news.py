@@ -1,0 +1,112 @@
+"""Views of articles, calendar events and economic series."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, func
+
+from admin.records import RecordView
+from domain.news.models import Article, CalendarEvent, EconomicRelease, EconomicSeries
+
+_CATEGORY = "News"
+
+
+class ArticleView(RecordView, model=Article):
+    """Articles."""
+
+    name, name_plural, path = "Article", "Articles", "articles"
+    category = _CATEGORY
+    about = "Articles, known by their addresses. They are taken in by the library."
+    columns = ("published_at", "title", "source", "author", "sentiment")
+    order = (Article.published_at, Article.id)
+    search = (Article.title,)
+    search_hint = 'Words, "a phrase", -without'
+    time_column = "published_at"
+    editable = ("title", "description", "source", "author", "sentiment")
+    is_deletable = True
+
+    def visible(self) -> Sequence[str]:
+        """Return all attributes but the words that the database searches."""
+        return [name for name in super().visible() if name != "search"]
+
+    def search_condition(self, text: str) -> ColumnElement[bool]:
+        """Return the condition for articles with these words anywhere in them."""
+        return Article.search.op("@@")(func.websearch_to_tsquery("english", text))
+
+
+class CalendarEventView(RecordView, model=CalendarEvent):
+    """Calendar."""
+
+    name, name_plural, path = "Calendar event", "Calendar", "calendar-events"
+    category = _CATEGORY
+    about = "Rate decisions, releases, earnings: dates that markets look at."
+    columns = (
+        "occurs_at",
+        "name",
+        "event_type",
+        "impact",
+        "currency",
+        "instrument",
+        "actual",
+        "forecast",
+        "previous",
+    )
+    order = (CalendarEvent.occurs_at, CalendarEvent.id)
+    search = (CalendarEvent.name,)
+    search_hint = "Name begins with…"
+    keys = ("instrument_id",)
+    time_column = "occurs_at"
+    editable = (
+        "name",
+        "event_type",
+        "occurs_at",
+        "impact",
+        "instrument_id",
+        "currency",
+        "country",
+        "unit",
+        "actual",
+        "forecast",
+        "previous",
+        "description",
+    )
+    creatable = (*editable, "source", "external_id")
+    is_deletable = True
+
+    def search_condition(self, text: str) -> ColumnElement[bool]:
+        """Return the condition for names in any case."""
+        return func.lower(CalendarEvent.name).startswith(text.strip().lower(), autoescape=True)
+
+
+class EconomicSeriesView(RecordView, model=EconomicSeries):
+    """Series."""
+
+    name, name_plural, path = "Economic series", "Economic series", "economic-series"
+    category = _CATEGORY
+    about = "Indicators that are observed again and again."
+    columns = ("symbol", "title", "frequency", "units", "source", "last_updated_at")
+    order = (EconomicSeries.symbol,)
+    is_newest_first = False
+    search = (EconomicSeries.symbol,)
+    search_hint = "Symbol begins with…"
+    filters = ("frequency",)
+    editable = ("title", "frequency", "units", "seasonal_adjustment", "details")
+    creatable = ("symbol", "source", "title", "frequency", "units", "seasonal_adjustment")
+    related = (("Releases", "economic-releases", "symbol"),)
+
+    def search_condition(self, text: str) -> ColumnElement[bool]:
+        """Return the condition for symbols, which are upper case."""
+        return super().search_condition(text.upper())
+
+
+class EconomicReleaseView(RecordView, model=EconomicRelease):
+    """Releases."""
+
+    name, name_plural, path = "Economic release", "Economic releases", "economic-releases"
+    category = _CATEGORY
+    about = "What was published on which day: a revision is a row of its own."
+    columns = ("symbol", "observed_on", "vintage_on", "value", "is_preliminary", "source")
+    order = (EconomicRelease.symbol, EconomicRelease.observed_on, EconomicRelease.vintage_on)
+    keys = ("symbol",)
+
+
+VIEWS = (ArticleView, CalendarEventView, EconomicSeriesView, EconomicReleaseView)

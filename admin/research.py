@@ -1,0 +1,169 @@
+"""Views of research. Analyses, runs, metrics and knowledge are written by the library."""
+
+from sqlalchemy import ColumnElement, func, select
+
+from admin.records import RecordView
+from domain.market.models import Instrument
+from domain.research.models import (
+    Analysis,
+    KnowledgeChunk,
+    KnowledgeDocument,
+    Metric,
+    Screener,
+    ScreenerRun,
+    Watchlist,
+    WatchlistItem,
+)
+
+_CATEGORY = "Research"
+
+
+class WatchlistView(RecordView, model=Watchlist):
+    """Watchlists."""
+
+    name, name_plural, path = "Watchlist", "Watchlists", "watchlists"
+    category = _CATEGORY
+    about = "Instruments that somebody follows."
+    columns = ("name", "description", "updated_at")
+    order = (Watchlist.id,)
+    search = (Watchlist.name,)
+    search_hint = "Name begins with…"
+    keys = ("user_id",)
+    editable = ("name", "description")
+    creatable = ("user_id", "name", "description")
+    is_deletable = True
+    related = (("Instruments", "watchlist-items", "watchlist_id"),)
+
+
+class WatchlistItemView(RecordView, model=WatchlistItem):
+    """Instruments on watchlists."""
+
+    name, name_plural, path = "Watched instrument", "Watched instruments", "watchlist-items"
+    category = _CATEGORY
+    about = "What is on the watchlists, and the price to wait for."
+    columns = ("watchlist", "instrument", "sort_order", "target_price", "note", "added_at")
+    order = (WatchlistItem.watchlist_id, WatchlistItem.instrument_id)
+    is_newest_first = False
+    keys = ("watchlist_id", "instrument_id")
+    editable = ("sort_order", "target_price", "note")
+    creatable = (
+        "user_id",
+        "watchlist_id",
+        "instrument_id",
+        "sort_order",
+        "target_price",
+        "note",
+    )
+    is_deletable = True
+
+
+class ScreenerView(RecordView, model=Screener):
+    """Screeners."""
+
+    name, name_plural, path = "Screener", "Screeners", "screeners"
+    category = _CATEGORY
+    about = "Saved searches over the market. Schedules are set by the library, which checks them."
+    columns = ("name", "screener_type", "auto_run", "schedule", "timezone", "next_run_at")
+    order = (Screener.id,)
+    search = (Screener.name,)
+    search_hint = "Name begins with…"
+    keys = ("user_id",)
+    editable = ("name", "description", "criteria", "notify_channels")
+    is_deletable = True
+    related = (("Runs", "screener-runs", "screener_id"),)
+
+
+class ScreenerRunView(RecordView, model=ScreenerRun):
+    """Screener runs."""
+
+    name, name_plural, path = "Screener run", "Screener runs", "screener-runs"
+    category = _CATEGORY
+    about = "What screeners found, with the criteria that they had then."
+    columns = ("run_at", "screener", "screener_type", "candidates_found")
+    order = (ScreenerRun.run_at, ScreenerRun.id)
+    keys = ("screener_id", "user_id")
+    time_column = "run_at"
+
+
+class AnalysisView(RecordView, model=Analysis):
+    """Analyses."""
+
+    name, name_plural, path = "Analysis", "Analyses", "analyses"
+    category = _CATEGORY
+    about = "What programs and people concluded. An analysis is never edited."
+    columns = (
+        "created_at",
+        "instrument",
+        "analysis_type",
+        "recommendation",
+        "confidence",
+        "model",
+    )
+    order = (Analysis.created_at, Analysis.id)
+    search = (Analysis.instrument_id,)
+    search_hint = "Symbol is…"
+    keys = ("instrument_id", "user_id")
+    time_column = "created_at"
+    related = (("Journal entries", "journal-entries", "analysis_id"),)
+
+    def search_condition(self, text: str) -> ColumnElement[bool]:
+        """Return the condition for analyses of instruments of this symbol."""
+        matching = select(Instrument.id).where(Instrument.symbol == text.strip().upper())
+        return Analysis.instrument_id.in_(matching)
+
+
+class MetricView(RecordView, model=Metric):
+    """Metrics."""
+
+    name, name_plural, path = "Metric", "Metrics", "metrics"
+    category = _CATEGORY
+    about = "Named numbers over time."
+    columns = ("metric_name", "labels", "time", "value")
+    order = (Metric.metric_name, Metric.labels_hash, Metric.time)
+    search = (Metric.metric_name,)
+    search_hint = "Name begins with…"
+    keys = ("user_id",)
+
+
+class KnowledgeDocumentView(RecordView, model=KnowledgeDocument):
+    """Documents."""
+
+    name, name_plural, path = "Document", "Documents", "documents"
+    category = _CATEGORY
+    about = "Documents of the knowledge base; their bytes are in the object store."
+    columns = ("path", "title", "content_type", "updated_at")
+    order = (KnowledgeDocument.id,)
+    search = (KnowledgeDocument.path,)
+    search_hint = "Path begins with…"
+    related = (("Parts", "chunks", "document_id"),)
+
+
+class KnowledgeChunkView(RecordView, model=KnowledgeChunk):
+    """Parts of documents."""
+
+    name, name_plural, path = "Document part", "Document parts", "chunks"
+    category = _CATEGORY
+    about = "What a search of the knowledge base finds."
+    columns = ("document", "ordinal", "heading", "content", "embedding_model")
+    order = (KnowledgeChunk.document_id, KnowledgeChunk.ordinal)
+    is_newest_first = False
+    search = (KnowledgeChunk.heading,)
+    search_hint = "Words of heading and text…"
+    keys = ("document_id",)
+
+    def search_condition(self, text: str) -> ColumnElement[bool]:
+        """Return the condition for parts that hold these words."""
+        wanted = func.websearch_to_tsquery("english", text.strip())
+        return KnowledgeChunk.search.op("@@")(wanted)
+
+
+VIEWS = (
+    WatchlistView,
+    WatchlistItemView,
+    ScreenerView,
+    ScreenerRunView,
+    AnalysisView,
+    MetricView,
+    KnowledgeDocumentView,
+    KnowledgeChunkView,
+)

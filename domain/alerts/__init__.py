@@ -1,0 +1,1 @@
+"""Alerts: rules that watch values, and what happens when they come true."""

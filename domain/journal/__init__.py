@@ -1,0 +1,1 @@
+"""The trading journal: what a trader planned, did, felt and learned, tied to the ledger."""

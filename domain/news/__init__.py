@@ -1,0 +1,1 @@
+"""News: articles, calendar events, and economic series as they were known on any day."""

@@ -1,0 +1,1 @@
+"""Research: watchlists, screeners, analyses, metrics and a searchable knowledge base."""

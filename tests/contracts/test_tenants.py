@@ -1,0 +1,285 @@
+"""Two tenants with rows in every owned table: nothing of one reaches the other.
+
+The tables, foreign keys and views are those of the models, so a new one is tested by being there.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import ForeignKeyConstraint, LargeBinary, Table, text
+
+from domain import Database, User
+from domain.clock import new_id
+from domain.db.objects import View, declared
+from domain.db.orm import Base
+from domain.db.unit import UnitOfWork
+from domain.errors import AccessDenied, ReferenceViolation, TradekeepError
+from domain.schema import metadata
+from tests.admin.records import make_everything
+from tests.factories.identity import make_user
+
+OWNED = [
+    table
+    for table in metadata.sorted_tables
+    if "user_id" in table.columns and table.schema != "timeseries"
+]
+MODELS = {mapper.local_table: mapper.class_ for mapper in Base.registry.mappers}
+
+
+@dataclass
+class Tenants:
+    """Ada, whose rows were made by the product, and Bob, who has a copy of each.
+
+    Args:
+        db: Their database.
+        ada: The tenant who looks.
+        bob: The tenant who must not be seen.
+        ids: Bob's id for each id of Ada's.
+    """
+
+    db: Database
+    ada: UUID
+    bob: UUID
+    ids: dict[UUID, UUID]
+
+    async def as_ada(self, sql: str, **given: Any) -> Any:
+        """Run one statement as Ada; give its only value, or None when she may not."""
+        try:
+            async with self.db.transaction(user=self.ada) as unit:
+                result = await unit.session.execute(text(sql), given)
+                return result.scalar() if result.returns_rows else result.rowcount
+        except AccessDenied:
+            return None
+
+    async def rows_of_bob(self) -> dict[str, int]:
+        async with self.db.transaction(system="test") as unit:
+            return {
+                table.fullname: await unit.session.scalar(
+                    text(f"SELECT count(*) FROM {table.fullname} WHERE user_id = :bob"),
+                    {"bob": self.bob},
+                )
+                or 0
+                for table in OWNED
+            }
+
+    async def row_of(self, user: UUID, table: Table) -> dict[str, Any]:
+        async with self.db.transaction(system="test") as unit:
+            return await _first_row(unit, table, user)
+
+
+@pytest.fixture
+async def tenants(db: Database) -> Tenants:
+    account = await make_everything(db)
+    async with db.transaction(system="test") as unit:
+        bob = await make_user(unit, "bob")
+        both = Tenants(db, account.user.id, bob.id, {account.user.id: bob.id})
+        for table in OWNED:
+            await _copy_for_bob(unit, table, both)
+    return both
+
+
+async def _copy_for_bob(unit: UnitOfWork, table: Table, both: Tenants) -> None:
+    query = table.select().where(table.c.user_id == both.ada)
+    for row in (await unit.session.execute(query)).mappings():
+        values = {
+            column.name: row[column.name]
+            for column in table.columns
+            if column.computed is None and column.identity is None
+        }
+        if "id" in values:
+            both.ids[row["id"]] = new_id()
+        for name, value in values.items():
+            if isinstance(value, UUID):
+                values[name] = both.ids.get(value, value)
+            elif isinstance(value, str):
+                values[name] = value.replace(str(both.ada), str(both.bob))
+        await unit.session.execute(table.insert().values(_unlike(table, values)))
+
+
+def _unlike(table: Table, values: dict[str, Any]) -> dict[str, Any]:
+    """Change what is unique over all tenants: digests and ids of events."""
+    for column in table.columns:
+        value = values.get(column.name)
+        if isinstance(column.type, LargeBinary) and value is not None:
+            values[column.name] = os.urandom(len(value))
+    return values | ({"event_id": new_id()} if "event_id" in table.columns else {})
+
+
+async def _first_row(unit: UnitOfWork, table: Table, user: UUID) -> dict[str, Any]:
+    query = table.select().where(table.c.user_id == user).limit(1)
+    row = (await unit.session.execute(query)).mappings().one()
+    skipped = {c.name for c in table.columns if c.computed is not None or c.identity is not None}
+    return {name: value for name, value in row.items() if name not in skipped}
+
+
+def tenant_keys(table: Table) -> list[ForeignKeyConstraint]:
+    return [
+        key
+        for key in table.foreign_key_constraints
+        if "user_id" in key.column_keys[:1] and len(key.column_keys) > 1
+    ]
+
+
+async def test_both_tenants_have_rows_in_every_owned_table(tenants: Tenants) -> None:
+    empty = [name for name, count in (await tenants.rows_of_bob()).items() if not count]
+    assert empty == []
+    assert len(OWNED) >= 30
+
+
+async def test_a_tenant_sees_none_of_the_others_rows(tenants: Tenants) -> None:
+    seen = {
+        table.fullname: await tenants.as_ada(
+            f"SELECT count(*) FROM {table.fullname} WHERE user_id = :bob", bob=tenants.bob
+        )
+        for table in OWNED
+    }
+    assert {name: count for name, count in seen.items() if count} == {}
+    assert sum(count is not None for count in seen.values()) >= len(OWNED) - 2
+    assert await tenants.as_ada("SELECT count(*) FROM identity.users") == 1
+
+
+async def test_repositories_show_a_tenant_its_own_rows_alone(tenants: Tenants) -> None:
+    foreign = {}
+    for table in OWNED:
+        try:
+            async with tenants.db.read(user=tenants.ada) as unit:
+                rows = await unit[MODELS[table]].all()
+        except AccessDenied:
+            continue
+        foreign[table.fullname] = sum(row.user_id == tenants.bob for row in rows)
+        assert any(row.user_id == tenants.ada for row in rows), table.fullname
+    assert {name: count for name, count in foreign.items() if count} == {}
+
+
+async def test_no_join_leads_from_one_tenant_to_the_other(tenants: Tenants) -> None:
+    leaks = []
+    for table in OWNED:
+        for key in table.foreign_key_constraints:
+            parent = key.referred_table
+            on = " AND ".join(
+                f"child.{element.parent.name} = parent.{element.column.name}"
+                for element in key.elements
+                if element.parent.name != "user_id" or len(key.elements) == 1
+            )
+            owner = "user_id" if "user_id" in parent.columns else "id"
+            if parent.fullname not in {"identity.users", *(t.fullname for t in OWNED)}:
+                owner = ""
+            strange = "child.user_id = :bob" + (f" OR parent.{owner} = :bob" if owner else "")
+            count = await tenants.as_ada(
+                f"SELECT count(*) FROM {table.fullname} AS child"
+                f" JOIN {parent.fullname} AS parent ON {on} WHERE {strange}",
+                bob=tenants.bob,
+            )
+            leaks += [(table.fullname, parent.fullname, count)] if count else []
+    assert leaks == []
+
+
+async def test_no_view_shows_the_other_tenant(tenants: Tenants) -> None:
+    leaks, looked_at = [], 0
+    for view in declared(metadata):
+        if not isinstance(view, View) or view.schema == "timeseries":
+            continue
+        columns = await tenants.as_ada(
+            "SELECT string_agg(attname, ',') FROM pg_attribute WHERE attrelid = to_regclass(:view)",
+            view=f"{view.schema}.{view.name}",
+        )
+        if "user_id" not in columns.split(","):
+            continue
+        looked_at += 1
+        name = f"{view.schema}.{view.name}"
+        count = await tenants.as_ada(
+            f"SELECT count(*) FROM {name} WHERE user_id = :bob", bob=tenants.bob
+        )
+        leaks += [name] if count else []
+    assert leaks == []
+    assert looked_at >= 2
+
+
+async def test_a_tenant_changes_and_deletes_none_of_the_others_rows(tenants: Tenants) -> None:
+    before = await tenants.rows_of_bob()
+    for table in OWNED:
+        changed = await tenants.as_ada(
+            f"UPDATE {table.fullname} SET user_id = :ada WHERE user_id = :bob",
+            ada=tenants.ada,
+            bob=tenants.bob,
+        )
+        deleted = await tenants.as_ada(
+            f"DELETE FROM {table.fullname} WHERE user_id = :bob", bob=tenants.bob
+        )
+        assert not changed and not deleted, table.fullname
+    assert await tenants.rows_of_bob() == before
+
+
+async def test_a_tenant_gives_away_none_of_its_rows(tenants: Tenants) -> None:
+    before = await tenants.rows_of_bob()
+    for table in OWNED:
+        with pytest.raises(TradekeepError):
+            async with tenants.db.transaction(user=tenants.ada) as unit:
+                moved = await unit.session.execute(
+                    text(f"UPDATE {table.fullname} SET user_id = :bob"), {"bob": tenants.bob}
+                )
+                assert moved.rowcount == 0
+                raise AccessDenied("nothing was there to move")
+    assert await tenants.rows_of_bob() == before
+
+
+@pytest.mark.parametrize("path", ["insert", "insert_many", "copy_in", "add"])
+async def test_no_way_of_writing_makes_a_row_for_the_other_tenant(
+    tenants: Tenants, path: str
+) -> None:
+    before = await tenants.rows_of_bob()
+    for table in OWNED:
+        row = await tenants.row_of(tenants.bob, table)
+        if "id" in row:
+            row["id"] = new_id()
+        with pytest.raises(TradekeepError):
+            async with tenants.db.transaction(user=tenants.ada) as unit:
+                await _write(unit, table, _unlike(table, row), path)
+    assert await tenants.rows_of_bob() == before
+
+
+async def _write(unit: Any, table: Table, row: dict[str, Any], path: str) -> None:
+    model = MODELS[table]
+    if path == "insert":
+        await unit.session.execute(table.insert().values(row))
+        return
+    if path == "add":
+        entity = model.__new__(model)
+        model.__mapper__.class_manager.setup_instance(entity)
+        for name, value in row.items():
+            setattr(entity, model.__mapper__.get_property_by_column(table.c[name]).key, value)
+        unit[model].add(entity)
+        await unit.flush()
+        return
+    keys = {
+        model.__mapper__.get_property_by_column(table.c[name]).key: value
+        for name, value in row.items()
+    }
+    await getattr(unit[model], path)([keys])
+
+
+async def test_no_foreign_key_leads_to_the_other_tenants_rows(tenants: Tenants) -> None:
+    """Even a trusted job, which sees both, cannot tie a row of one to a row of the other."""
+    tied, tried = [], 0
+    for table in OWNED:
+        for key in tenant_keys(table):
+            row = await tenants.row_of(tenants.ada, table)
+            column = next(name for name in key.column_keys if name != "user_id")
+            parent = await tenants.row_of(tenants.bob, key.referred_table)
+            tried += 1
+            row[column] = parent["id"]
+            if "id" in row:
+                row["id"] = new_id()
+            try:
+                async with tenants.db.transaction(system="test") as unit:
+                    await unit.session.execute(table.insert().values(_unlike(table, row)))
+                    await unit.session.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+            except (ReferenceViolation, TradekeepError):
+                continue
+            tied.append(f"{table.fullname}.{column}")
+    assert tied == []
+    assert tried >= 20
+    assert User.__tablename__ == "users"
