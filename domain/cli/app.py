@@ -5,6 +5,7 @@ import typer
 from domain.cli.database import database_app
 from domain.cli.importing import import_app, import_file_command, revert_command
 from domain.cli.reports import cash_command, pnl_command, positions_command, trades_command
+from domain.cli.series import series_app
 from domain.cli.serving import health_command, run_command
 from domain.cli.users import user_app
 from domain.cli.verifying import verify_command
@@ -27,6 +28,7 @@ app.command("cash")(cash_command)
 app.command("trades")(trades_command)
 app.command("verify")(verify_command)
 app.command("health")(health_command)
+app.add_typer(series_app, name="series")
 import_app.command("revert")(revert_command)
 
 

@@ -70,7 +70,7 @@ async def find_gaps(
         return []
     statement, parameters = _question(series, sessions)
     found = await unit.session.execute(statement, parameters)
-    return [Gap(first, last, missing) for first, last, missing in found]
+    return [Gap(*row) for row in found]
 
 
 def _question(series: Series, sessions: Sequence[Session]) -> tuple[Any, dict[str, Any]]:

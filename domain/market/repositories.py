@@ -5,7 +5,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, union_all
 
 from domain.db.repository import Repository
 from domain.market.models import (
@@ -70,17 +70,20 @@ class BarRepository(Repository[Bar]):
     async def closes(
         self, instrument_ids: Iterable[UUID], *, start: datetime, end: datetime
     ) -> Sequence[tuple[UUID, datetime, Decimal]]:
-        """Return (instrument, bar start, close) of daily bars, oldest first."""
-        statement = (
-            select(Bar.instrument_id, Bar.time, Bar.close)
-            .where(
-                Bar.instrument_id.in_(list(instrument_ids)),
-                Bar.timeframe == Timeframe.D1,
-                Bar.time >= start,
-                Bar.time < end,
+        """Return (instrument, bar start, close) of daily bars, archived ones too, oldest first."""
+        idents = list(instrument_ids)
+        days = union_all(
+            *(
+                select(model.instrument_id, model.time.label("time"), model.close).where(
+                    model.instrument_id.in_(idents),
+                    model.timeframe == Timeframe.D1,
+                    model.time >= start,
+                    model.time < end,
+                )
+                for model in (Bar, ArchivedBar)
             )
-            .order_by(Bar.time)
         )
+        statement = days.order_by("time")
         found = await self.session.execute(statement)
         return [(instrument_id, time, close) for instrument_id, time, close in found]
 

@@ -116,7 +116,7 @@ async def maintain(
         LockTimeout: Somebody held a piece for too long; run it again later.
     """
     moment = at or now()
-    async with _owner(db) as connection:
+    async with as_owner(db) as connection:
         for policy in policies:
             await _check(connection, policy)
         keeper = await _keeper(connection)
@@ -131,7 +131,8 @@ async def pieces(connection: AsyncConnection, table: str) -> list[Piece]:
 
 
 @asynccontextmanager
-async def _owner(db: Connections[Any, Any]) -> AsyncIterator[AsyncConnection]:
+async def as_owner(db: Connections[Any, Any]) -> AsyncIterator[AsyncConnection]:
+    """Yield a connection of the owner on which every statement is a transaction of its own."""
     async with db.engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         await connection.execute(text(f"SET ROLE {OWNER}"))

@@ -141,6 +141,19 @@ async def test_a_long_report_holds_retention_up_and_retention_holds_nobody_up(
     await assert_in_order(db)
 
 
+async def test_daily_closes_are_the_same_before_and_after_they_were_archived(db: Database) -> None:
+    aapl = await instrument_in(db)
+    days = [OLD + n * 200 * DAY for n in range(12)]
+    async with db.transaction(system="test") as unit:
+        rows = [bar(aapl, day, f"{100 + n}", timeframe="1d") for n, day in enumerate(days)]
+        await ingest_bars(unit, rows)
+        before = await unit.bars.closes([aapl], start=OLD, end=NOW)
+    assert (await maintain(db, [POLICY], at=NOW))[0].archived > 3
+    async with db.read(system="test") as unit:
+        assert await unit.bars.closes([aapl], start=OLD, end=NOW) == before
+    assert [close for _, _, close in before] == [100 + n for n in range(12)]
+
+
 async def test_days_are_not_rolled_up_while_their_bars_are_on_the_way_to_the_archive(
     db: Database,
 ) -> None:

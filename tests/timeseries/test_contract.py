@@ -16,6 +16,7 @@ from domain.market.ingesting import ingest_bars, ingest_ticks
 from domain.market.models import Bar
 from domain.market.rolling_up import Span, bars_from_bars, bars_from_ticks, roll_up_days
 from domain.market.terms import Timeframe
+from domain.ops.growth import growth
 from domain.ops.retention import Retention, maintain
 from tests.factories.market import make_instrument
 from tests.timeseries.rows import DAY, NOW, bar, instrument_in, stored, tick
@@ -284,6 +285,22 @@ async def test_maintenance_twice_does_nothing_the_second_time(grown: Database) -
         assert (done.made, done.compressed, done.archived, done.dropped) == (0, 0, 0, 0)
     assert await stored(grown, "SELECT time FROM market.bars_history ORDER BY 1") == before
     assert len(before) == 10
+
+
+async def test_what_a_time_series_holds_is_said_without_reading_it(
+    grown: Database, request: pytest.FixtureRequest
+) -> None:
+    aapl = await instrument_in(grown)
+    async with grown.transaction(system="test") as unit:
+        await ingest_ticks(unit, [tick(aapl, NOW), tick(aapl, NOW + 100 * DAY)])
+    found = {item.table: item for item in await growth(grown)}
+    ticks, archive = found["market.ticks"], found["market.bars_archive"]
+    assert (ticks.form == "hypertable") == ("hypertables" in request.node.name)
+    assert ticks.pieces == 2
+    assert ticks.oldest and ticks.oldest <= NOW < ticks.oldest + 7 * DAY
+    assert ticks.newest and ticks.newest - 7 * DAY <= NOW + 100 * DAY < ticks.newest
+    assert ticks.bytes > 16_000
+    assert (archive.pieces, archive.oldest, archive.newest) == (0, None, None)
 
 
 async def test_a_policy_for_an_ordinary_table_is_refused(grown: Database) -> None:
