@@ -1,6 +1,8 @@
 """Views of agents: who they are, how they stand, what they said. Figures and words have no edit."""
 
-from admin.records import RecordView
+from typing import Any
+
+from admin.records import RecordView, Related
 from domain.agents.models import Agent, AgentAnalytics, Conversation, Message, Standing
 
 _CATEGORY = "Agents"
@@ -24,10 +26,14 @@ class StandingView(RecordView, model=Standing):
         "num_losses",
         "win_dollars",
         "lose_dollars",
-        "refreshed_at",
+        "valued_at",
     )
     order = (Standing.return_order, Standing.agent_id)
     keys = ("agent_id", "user_id")
+
+    def heading(self, record: Any) -> str:
+        """Return ``Standing of Grok``."""
+        return f"Standing of {record.agent}"
 
 
 class AgentView(RecordView, model=Agent):
@@ -46,9 +52,12 @@ class AgentView(RecordView, model=Agent):
     creatable = ("user_id", "slug", "display_name", "portfolio_id", "provider", "description")
     is_deletable = True
     related = (
-        ("Standing", "leaderboard", "agent_id"),
-        ("Conversations", "conversations", "agent_id"),
-        ("Analysis", "agent-analytics", "agent_id"),
+        Related("Standing", "leaderboard", "agent_id", is_shown=True),
+        Related("Conversations", "conversations", "agent_id", is_shown=True),
+        Related("Analysis", "agent-analytics", "agent_id"),
+        Related("Positions", "positions", "", same=("portfolio_id",)),
+        Related("Trades", "trades", "", same=("portfolio_id",)),
+        Related("Equity", "equity", "", same=("portfolio_id",)),
     )
 
 
@@ -59,11 +68,12 @@ class ConversationView(RecordView, model=Conversation):
     category = _CATEGORY
     about = "What was said between agents and those who run them."
     hint = "add_messages(unit, conversation, messages)"
-    columns = ("created_at", "agent", "title", "message_count", "last_message_at")
+    columns = ("title", "agent", "message_count", "last_message_at", "created_at")
     order = (Conversation.id,)
     keys = ("agent_id", "user_id")
+    pickers = ("agent_id",)
     is_deletable = True
-    related = (("Messages", "messages", "conversation_id"),)
+    related = (Related("Messages", "messages", "conversation_id", is_shown=True),)
 
 
 class MessageView(RecordView, model=Message):
@@ -73,21 +83,30 @@ class MessageView(RecordView, model=Message):
     category = _CATEGORY
     about = "Messages in the order of their conversation. Said is said: there is no edit."
     columns = ("conversation", "sequence", "role", "content", "time", "token_count")
+    prose = ("content",)
     order = (Message.conversation_id, Message.sequence)
     is_newest_first = False
     filters = ("role",)
     keys = ("conversation_id", "user_id")
 
+    def heading(self, record: Any) -> str:
+        """Return ``Assistant, message 4 of Orders``."""
+        return f"{record.role.capitalize()}, message {record.sequence} of {record.conversation}"
+
 
 class AgentAnalyticsView(RecordView, model=AgentAnalytics):
     """Analyses."""
 
-    name, name_plural, path = "Analysis", "Analyses", "agent-analytics"
+    name, name_plural, path = "Agent analysis", "Agent analyses", "agent-analytics"
     category = _CATEGORY
     about = "The newest analysis of each agent, as it was delivered."
     columns = ("agent", "updated_at")
     order = (AgentAnalytics.agent_id,)
     keys = ("agent_id", "user_id")
+
+    def heading(self, record: Any) -> str:
+        """Return ``Analysis of Grok``."""
+        return f"Analysis of {record.agent}"
 
 
 VIEWS = (StandingView, AgentView, ConversationView, MessageView, AgentAnalyticsView)

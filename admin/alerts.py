@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 
-from admin.records import RecordView
-from admin.rendering import show
+from admin.records import RecordView, Related
+from admin.rendering import show, words
 from domain.alerts.models import Alert, AlertEvent
 from domain.market.models import Instrument
 
@@ -34,7 +34,8 @@ class AlertView(RecordView, model=Alert):
     search = (Alert.name,)
     search_hint = "Name begins with…, or symbol is…"
     filters = ("status", "condition", "trigger_mode", "severity")
-    keys = ("instrument_id", "portfolio_id", "user_id")
+    keys = ("instrument_id", "portfolio_id", "position_id", "user_id")
+    pickers = ("user_id",)
     editable = (
         "name",
         "condition",
@@ -69,15 +70,15 @@ class AlertView(RecordView, model=Alert):
         "message_template",
     )
     is_deletable = True
-    related = (("Firings", "alert-events", "alert_id"),)
+    related = (Related("Firings", "alert-events", "alert_id", same=("user_id",), is_shown=True),)
 
     def heading(self, record: Any) -> str:
         """Return ``Breakout: AAPL price crosses above 190``."""
         what = [record.instrument, record.alert_type, record.condition]
-        words = " ".join(str(word).replace("_", " ") for word in what if word is not None)
+        rule = " ".join(words(str(word)) for word in what if word is not None)
         limits = [record.threshold, record.threshold_high]
         shown = " to ".join(show(limit).text for limit in limits if limit is not None)
-        return f"{record.name}: {words} {shown}".rstrip()
+        return f"{record.name}: {rule} {shown}".rstrip()
 
     def search_condition(self, text: str) -> ColumnElement[bool]:
         """Return the condition for names in any case, or rules on this symbol."""
@@ -101,13 +102,16 @@ class AlertEventView(RecordView, model=AlertEvent):
         "instrument",
         "observed_value",
         "acknowledged",
-        "source",
         "user",
     )
     order = (AlertEvent.triggered_at, AlertEvent.id)
     filters = ("severity", "acknowledged")
     keys = ("alert_id", "instrument_id", "user_id")
+    pickers = ("instrument_id", "user_id")
+    hint_about = "An active rule fires when a value that is evaluated meets it."
+    hint = "evaluate(unit, observations)"
     time_column = "triggered_at"
+    prose = ("message",)
 
 
 VIEWS = (AlertView, AlertEventView)

@@ -3,17 +3,46 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlencode
+
+from starlette.datastructures import QueryParams
 
 from admin.addressing import identifier
-from admin.fields import label_of
+from admin.fields import LONG_TEXTS, label_of
+from admin.listing import Head, Listing, Row, read_page
 from admin.naming import Names, names_of
-from admin.records import RecordView
+from admin.records import REFERENCES, RecordView, Related
 from admin.rendering import Cell, show
+from admin.structures import Node, structure
 from domain.db.unit import Unit
 from domain.errors import NotFound
 
-_BOOKKEEPING: Final = ("id", "version", "created_at", "updated_at", "booked_at")
-_WIDE: Final = "json"
+PART_SIZE: Final = 20
+"""Lines of a list that stand on the page of the record it belongs to."""
+
+_BOOKKEEPING: Final = frozenset(
+    {
+        "id",
+        "version",
+        "created_at",
+        "updated_at",
+        "booked_at",
+        "ingested_at",
+        "refreshed_at",
+        "content_hash",
+        "dedupe_key",
+        "event_id",
+        "fingerprint",
+        "labels_hash",
+        "object_key",
+        "return_order",
+        "sha256",
+    }
+)
+"""What machines need: it stands at the end of the page."""
+
+_LONG_TEXT: Final = 100
+"""Characters that stand beside a label; half of them where people write in several lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +54,47 @@ class Line:
         label: What people read.
         help: What it means.
         cell: The value.
+        node: How a structure is read; None for everything else.
     """
 
     name: str
     label: str
     help: str
     cell: Cell
+    node: Node | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no value."""
+        return self.cell.kind == "none"
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it needs the width of the page: a structure, or a text to be read."""
+        if self.cell.kind == "json":
+            return True
+        most = _LONG_TEXT // 2 if self.name in LONG_TEXTS else _LONG_TEXT
+        is_text = self.cell.kind == "" and not self.cell.link
+        return is_text and (len(self.cell.text) > most or "\n" in self.cell.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The first lines of a list that belongs to the record.
+
+    Args:
+        label: What the list is here.
+        link: The whole list.
+        heads: Its headings.
+        rows: Its lines.
+        is_all: Whether these are all.
+    """
+
+    label: str
+    link: str
+    heads: Sequence[Head]
+    rows: Sequence[Row]
+    is_all: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +105,23 @@ class Details:
         record: The record.
         title: Its name.
         key: Its key as it stands in addresses.
-        groups: (heading, lines): what it says, how it is kept, long structures.
+        lines: What it says.
+        wide: Texts and structures that need the width of the page.
+        empty: What was left out.
+        kept: How the record is kept.
         related: (label, link) of lists that belong to it.
+        parts: Those of them that stand on the page.
     """
 
     record: Any
     title: str
     key: str
-    groups: Sequence[tuple[str, Sequence[Line]]]
+    lines: Sequence[Line]
+    wide: Sequence[Line]
+    empty: Sequence[Line]
+    kept: Sequence[Line]
     related: Sequence[tuple[str, str]]
+    parts: Sequence[Part]
 
 
 async def read_details(unit: Unit, view: RecordView, key: Any, *, zone: str, root: str) -> Details:
@@ -64,25 +136,44 @@ async def read_details(unit: Unit, view: RecordView, key: Any, *, zone: str, roo
         raise NotFound(f"{view.name} was not found")
     names = await names_of(unit, view, [record], view.visible())
     lines = [_line(view, record, name, names, zone=zone, root=root) for name in view.visible()]
+    said = [line for line in lines if line.name not in _BOOKKEEPING and not line.is_empty]
     own = identifier(view, record)
     return Details(
         record=record,
         title=view.heading(record),
         key=own,
-        groups=_grouped(lines),
+        lines=[line for line in said if not line.is_wide],
+        wide=[line for line in said if line.is_wide],
+        empty=[line for line in lines if line.name not in _BOOKKEEPING and line.is_empty],
+        kept=[line for line in lines if line.name in _BOOKKEEPING],
         related=[
-            (label, f"{root}/{identity}/list?{column}={own}")
-            for label, identity, column in view.related
+            (item.label, f"{root}/{item.identity}/list?{urlencode(_narrowed(item, record, own))}")
+            for item in view.related
         ],
+        parts=await _parts(unit, view, record, zone=zone, root=root),
     )
 
 
-def _grouped(lines: Sequence[Line]) -> list[tuple[str, Sequence[Line]]]:
-    wide = [line for line in lines if line.cell.kind == _WIDE]
-    kept = [line for line in lines if line.name in _BOOKKEEPING]
-    rest = [line for line in lines if line not in wide and line not in kept]
-    groups = [("", rest), ("Documents", wide), ("Record", kept)]
-    return [(heading, group) for heading, group in groups if group]
+async def _parts(unit: Unit, view: RecordView, record: Any, *, zone: str, root: str) -> list[Part]:
+    views = {other.identity: other for other in REFERENCES.values()}
+    parts = []
+    for item in view.related:
+        if item.is_shown:
+            query = _narrowed(item, record, identifier(view, record))
+            listing = Listing(views[item.identity], QueryParams(query), zone)
+            page = await read_page(unit, listing, root, size=PART_SIZE)
+            link = f"{root}/{item.identity}/list?{urlencode(query)}"
+            if page.rows:
+                heads = listing.heads(is_sortable=False)
+                parts.append(Part(item.label, link, heads, page.rows, is_all=not page.after))
+    return parts
+
+
+def _narrowed(item: Related, record: Any, own: str) -> dict[str, str]:
+    """Return the query of a related list."""
+    query = {item.key: own} if item.key else {}
+    shared = {name: getattr(record, name) for name in item.same}
+    return query | {name: str(value) for name, value in shared.items() if value is not None}
 
 
 def _line(  # noqa: PLR0913 - where a value stands and who reads it
@@ -92,4 +183,5 @@ def _line(  # noqa: PLR0913 - where a value stands and who reads it
     cell = show(value, name, zone, whole=True)
     if (name, value) in names:
         cell = names.cell(name, value, root)
-    return Line(name, label_of(name), view.help_of(name), cell)
+    node = None if cell.tree is None else structure(cell.tree)
+    return Line(name, label_of(name), view.help_of(name), cell, node)

@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Boolean, Column, Date, Integer, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
+from admin.rendering import words
 from domain.clock import as_utc
 from domain.db.types import ClosedText, ExactNumeric, UtcDateTime
 from domain.errors import InvalidData
@@ -260,7 +261,7 @@ def field_for(column: Column[Any], *, target: str = "") -> Field:
     options: dict[str, Any] = {
         "name": column.key,
         "label": label_of(column.key),
-        "help": column.comment or "",
+        "help": help_of(column),
         "is_required": not column.nullable and column.server_default is None,
         "target": target,
         "choices": _choices(column),
@@ -271,14 +272,49 @@ def field_for(column: Column[Any], *, target: str = "") -> Field:
     for type_, field in _KINDS:
         if isinstance(column.type, type_):
             return field(**options)
-    is_long = column.key in _LONG
+    is_long = column.key in LONG_TEXTS
     return LongTextField(**options) if is_long else TextField(**options)
 
 
-_LONG: Final = frozenset({"description", "lessons", "message", "note", "notes", "rules", "thesis"})
+def help_of(column: Column[Any]) -> str:
+    """Return what a column means; code in its comment is plain text here."""
+    return (column.comment or "").replace("`", "")
+
+
+LONG_TEXTS: Final = frozenset(
+    {
+        "content",
+        "description",
+        "lessons",
+        "message",
+        "message_template",
+        "note",
+        "notes",
+        "rules",
+        "thesis",
+    }
+)
 """Texts that people write in several lines."""
 
-_LABELS: Final = {"external_id": "External ID", "event_id": "Event ID", "key_id": "Key ID"}
+_LABELS: Final = {
+    "display_name": "Name",
+    "entry_on": "Day",
+    "event_id": "Event ID",
+    "ex_on": "Ex-date",
+    "external_id": "External ID",
+    "key_id": "Key ID",
+    "lose_dollars": "Lost",
+    "num_losses": "Losses",
+    "num_trades": "Trades",
+    "num_wins": "Wins",
+    "observed_value": "Observed",
+    "params": "Parameters",
+    "on": "Day",
+    "r_multiple": "R multiple",
+    "return_pct": "Return",
+    "timezone": "Time zone",
+    "win_dollars": "Won",
+}
 _SPELLING: Final = {
     "pnl": "P&L",
     "fx": "FX",
@@ -295,6 +331,9 @@ _SPELLING: Final = {
     "id": "ID",
     "sha256": "SHA-256",
     "eod": "end-of-day",
+    "iv": "IV",
+    "pct": "percent",
+    "url": "URL",
 }
 
 
@@ -303,13 +342,14 @@ def _choices(column: Column[Any]) -> tuple[tuple[str, str], ...]:
         return (("yes", "yes"), ("no", "no"))
     if isinstance(column.type, ClosedText):
         members: type[StrEnum] = column.type.vocabulary
-        return tuple((member.value, member.value.replace("_", " ")) for member in members)
+        return tuple((member.value, words(member.value)) for member in members)
     return ()
 
 
 def label_of(name: str) -> str:
-    """Return ``executed_at`` as ``Executed at``; keys lose their suffix."""
+    """Return ``executed_at`` as ``Executed at``; keys lose their suffix, questions their verb."""
     if name in _LABELS:
         return _LABELS[name]
-    words = " ".join(_SPELLING.get(word, word) for word in name.removesuffix("_id").split("_"))
-    return words[:1].upper() + words[1:]
+    bare = name.removesuffix("_id").removeprefix("is_")
+    label = " ".join(_SPELLING.get(word, word) for word in bare.split("_"))
+    return label[:1].upper() + label[1:]

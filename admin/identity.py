@@ -2,7 +2,7 @@
 
 from sqlalchemy import ColumnElement
 
-from admin.records import RecordView
+from admin.records import RecordView, Related
 from domain.identity.models import ApiKey, OAuthToken, User, UserPreferences, UserSession
 
 _CATEGORY = "Identity"
@@ -23,9 +23,14 @@ class UserView(RecordView, model=User):
     filters = ("role",)
     editable = ("name", "email", "external_id", "base_currency", "timezone")
     related = (
-        ("Portfolios", "portfolios", "user_id"),
-        ("Sessions", "sessions", "user_id"),
-        ("API keys", "api-keys", "user_id"),
+        Related("Portfolios", "portfolios", "user_id"),
+        Related("Sessions", "sessions", "user_id"),
+        Related("API keys", "api-keys", "user_id"),
+        Related("Journal", "journal-entries", "user_id"),
+        Related("Alerts", "alerts", "user_id"),
+        Related("Watchlists", "watchlists", "user_id"),
+        Related("Agents", "agents", "user_id"),
+        Related("Notifications", "notifications", "user_id"),
     )
 
     def search_condition(self, text: str) -> ColumnElement[bool]:

@@ -1,8 +1,10 @@
 """Views of the journal. Profit of entries with linked trades is the ledger's, and not edited."""
 
+from typing import Any
+
 from sqlalchemy import ColumnElement, func
 
-from admin.records import RecordView
+from admin.records import RecordView, Related
 from domain.journal.models import (
     Attachment,
     EntryTag,
@@ -38,11 +40,11 @@ class JournalEntryView(RecordView, model=JournalEntry):
     about = "What was planned, done, felt and learned. Profit of linked trades is the ledger's."
     columns = (
         "entry_on",
-        "kind",
         "title",
+        "kind",
         "instrument",
-        "strategy",
         "setup",
+        "strategy",
         "pnl",
         "currency",
         "r_multiple",
@@ -51,8 +53,10 @@ class JournalEntryView(RecordView, model=JournalEntry):
     order = (JournalEntry.entry_on, JournalEntry.id)
     search = (JournalEntry.title,)
     search_hint = "Words of title, thesis, notes…"
-    filters = ("kind", "pnl_source")
+    filters = ("kind",)
     keys = ("portfolio_id", "instrument_id", "position_id", "setup_id", "analysis_id", "user_id")
+    pickers = ("instrument_id", "user_id")
+    time_column = "entry_on"
     editable = (*_WHAT, *_PLAN, *_TRADE, *_RESULT, *_REVIEW)
     creatable = ("user_id", *_WHAT, *_PLAN, *_TRADE, *_RESULT, *_REVIEW)
     sections = (
@@ -63,9 +67,9 @@ class JournalEntryView(RecordView, model=JournalEntry):
     )
     is_deletable = True
     related = (
-        ("Linked trades", "entry-trades", "entry_id"),
-        ("Tags", "entry-tags", "entry_id"),
-        ("Files", "attachments", "entry_id"),
+        Related("Linked trades", "entry-trades", "entry_id", is_shown=True),
+        Related("Tags", "entry-tags", "entry_id", is_shown=True),
+        Related("Files", "attachments", "entry_id", is_shown=True),
     )
 
     def search_condition(self, text: str) -> ColumnElement[bool]:
@@ -81,6 +85,7 @@ class SetupView(RecordView, model=Setup):
     category = _CATEGORY
     about = "Ways to trade that are repeated on purpose, with their rules."
     columns = ("name", "rules", "archived_at")
+    prose = ("rules",)
     order = (Setup.id,)
     search = (Setup.name,)
     search_hint = "Name begins with…"
@@ -88,7 +93,7 @@ class SetupView(RecordView, model=Setup):
     editable = ("name", "rules", "checklist", "archived_at")
     creatable = ("user_id", "name", "rules", "checklist")
     is_deletable = True
-    related = (("Entries", "journal-entries", "setup_id"),)
+    related = (Related("Entries", "journal-entries", "setup_id", same=("user_id",), is_shown=True),)
 
 
 class TagView(RecordView, model=Tag):
@@ -106,7 +111,7 @@ class TagView(RecordView, model=Tag):
     editable = ("name", "category", "color")
     creatable = ("user_id", "name", "category", "color")
     is_deletable = True
-    related = (("Entries", "entry-tags", "tag_id"),)
+    related = (Related("Entries", "entry-tags", "tag_id", is_shown=True),)
 
     def search_condition(self, text: str) -> ColumnElement[bool]:
         """Return the condition for names in any case; tags are few."""
@@ -119,9 +124,14 @@ class EntryTagView(RecordView, model=EntryTag):
     name, name_plural, path = "Tag of an entry", "Tags of entries", "entry-tags"
     category = _CATEGORY
     about = "Which entries have which tags."
+    is_part = True
     columns = ("entry", "tag")
     order = (EntryTag.entry_id, EntryTag.tag_id)
     keys = ("entry_id", "tag_id")
+
+    def heading(self, record: Any) -> str:
+        """Return ``winner on the entry``."""
+        return f"{record.tag} on {record.entry}"
 
 
 class EntryTradeView(RecordView, model=EntryTrade):
@@ -130,10 +140,16 @@ class EntryTradeView(RecordView, model=EntryTrade):
     name, name_plural, path = "Linked trade", "Linked trades", "entry-trades"
     category = _CATEGORY
     about = "Which trades an entry describes. They are linked by the library."
+    is_part = True
+    hint = "link_trades(unit, entry, trades)"
     columns = ("entry", "trade", "role", "leg")
     order = (EntryTrade.entry_id, EntryTrade.trade_id)
     filters = ("role",)
     keys = ("entry_id", "trade_id")
+
+    def heading(self, record: Any) -> str:
+        """Return ``buy 10 @ 190.25 of the entry``."""
+        return f"{record.trade} of {record.entry}"
 
 
 class AttachmentView(RecordView, model=Attachment):
@@ -146,6 +162,8 @@ class AttachmentView(RecordView, model=Attachment):
     order = (Attachment.id,)
     keys = ("entry_id", "user_id")
     editable = ("caption", "sort_order")
+    is_part = True
+    hint = "attach(unit, staged, entry, file)"
 
 
 VIEWS = (

@@ -14,13 +14,16 @@ from admin.addressing import identifier
 from admin.fields import label_of
 from admin.naming import Names, names_of
 from admin.records import RecordView
-from admin.rendering import Cell, show, zone_of
+from admin.rendering import NOTHING, Cell, show, zone_of
 from domain.db.unit import Unit
 from domain.errors import InvalidData
 
 PAGE_SIZE: Final = 50
 LIST_TIMEOUT_MS: Final = 3_000
 """A list that needs longer asks for a narrower filter instead of keeping the server busy."""
+
+_PROSE: Final = 600
+"""Characters of a text that a list shows where texts are what it is read for."""
 
 _CURSORS: Final = frozenset({"after", "before"})
 
@@ -79,14 +82,17 @@ class Listing:
         column = getattr(self.view.model, self.view.time_column)
         found = []
         if start := self.params.get("from"):
-            found.append(column >= self._midnight("from", start))
+            found.append(column >= self._bound("from", start))
         if end := self.params.get("to"):
-            found.append(column < self._midnight("to", end, days=1))
+            found.append(column < self._bound("to", end, days=1))
         return found
 
-    def _midnight(self, name: str, value: str, *, days: int = 0) -> datetime:
+    def _bound(self, name: str, value: str, *, days: int = 0) -> date:
+        """Return the day, or the instant at which it begins for the reader."""
         try:
             day = date.fromisoformat(value) + timedelta(days=days)
+            if self.view.is_day(self.view.time_column):
+                return day
             return datetime.combine(day, time(0), zone_of(self.zone)).astimezone(UTC)
         except (ValueError, OverflowError):
             raise InvalidData(name, value, "be a day such as 2026-01-31") from None
@@ -106,13 +112,24 @@ class Listing:
             return self.view.is_newest_first
         return chosen.startswith("-")
 
-    def heads(self) -> list["Head"]:
-        """Return the columns' headings."""
-        return [self._head(name) for name in self.view.columns]
+    @property
+    def columns(self) -> Sequence[str]:
+        """The view's columns without what the list is narrowed to: it is the same in each line."""
+        keys = self.keys()
+        known = {relation for key, relation in self.view.relations().items() if key in keys}
+        return [name for name in self.view.columns if name not in known and name not in keys]
 
-    def _head(self, name: str) -> "Head":
+    def heads(self, *, is_sortable: bool = True) -> list["Head"]:
+        """Return the columns' headings.
+
+        Args:
+            is_sortable: Whether the heading of the order turns it around.
+        """
+        return [self._head(name, is_sortable=is_sortable) for name in self.columns]
+
+    def _head(self, name: str, *, is_sortable: bool) -> "Head":
         order, link = "", ""
-        if name == self.view.order[0].key:
+        if is_sortable and name == self.view.order[0].key:
             order = "descending" if self.is_descending else "ascending"
             link = self.link(sort=name if self.is_descending else f"-{name}")
         kind = "number" if self.view.is_number(name) else ""
@@ -184,6 +201,12 @@ class Row:
     link: str
     cells: Sequence[Cell]
 
+    @property
+    def lead(self) -> int:
+        """Index of the cell that leads to the record, -1 when all lead elsewhere."""
+        free = (at for at, cell in enumerate(self.cells) if not cell.link)
+        return next(free, -1)
+
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
@@ -204,8 +227,14 @@ class ListPage:
     about: str
 
 
-async def read_page(unit: Unit, listing: Listing, root: str) -> ListPage:
+async def read_page(unit: Unit, listing: Listing, root: str, *, size: int = PAGE_SIZE) -> ListPage:
     """Return the page that `listing` asks for.
+
+    Args:
+        unit: Any unit.
+        listing: What is asked for.
+        root: Where the admin is mounted.
+        size: How many records a page has.
 
     Raises:
         InvalidData: A filter's value or a cursor is wrong.
@@ -215,11 +244,11 @@ async def read_page(unit: Unit, listing: Listing, root: str) -> ListPage:
     await unit.session.execute(text(f"SET LOCAL statement_timeout = {LIST_TIMEOUT_MS}"))
     page = await view.rows(unit).page(
         listing.statement(unit),
-        limit=PAGE_SIZE,
+        limit=size,
         after=listing.params.get("after") or None,
         before=listing.params.get("before") or None,
     )
-    names = await names_of(unit, view, page.items, view.columns)
+    names = await names_of(unit, view, page.items, listing.columns)
     chips = await _chips(unit, listing)
     is_all = page.after is None and page.before is None
     return ListPage(
@@ -235,16 +264,26 @@ def _row(listing: Listing, record: Any, names: Names, root: str) -> Row:
     view = listing.view
     relations = {relation: key for key, relation in view.relations().items()}
     cells = []
-    for name in view.columns:
+    for name in listing.columns:
         key = relations.get(name, name)
         value = getattr(record, name)
         if name in relations and value is not None:
             cells.append(names.cell(key, getattr(record, key), root, text=view.title_of(value)))
-        elif (key, value) in names:
+        elif (key, value) in names and not isinstance(value, str):
             cells.append(names.cell(key, value, root))
         else:
-            cells.append(show(value, name, listing.zone))
+            # Codes such as USD say what they are: a column of links to them would be noise.
+            cells.append(_cell(listing, name, value))
     return Row(f"{root}/{view.identity}/details/{identifier(view, record)}", cells)
+
+
+def _cell(listing: Listing, name: str, value: Any) -> Cell:
+    if value is None and listing.view.is_number(name):
+        return Cell(NOTHING, "number none")
+    if name in listing.view.prose and isinstance(value, str) and value:
+        cut = value if len(value) <= _PROSE else f"{value[: _PROSE - 1]}…"
+        return Cell(cut, "prose")
+    return show(value, name, listing.zone)
 
 
 async def _chips(unit: Unit, listing: Listing) -> list[Chip]:

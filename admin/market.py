@@ -1,8 +1,11 @@
 """Views of instruments and what they trade at."""
 
+from typing import Any
+
 from sqlalchemy import ColumnElement
 
-from admin.records import RecordView
+from admin.records import RecordView, Related
+from admin.rendering import show, words
 from domain.market.models import (
     ArchivedBar,
     Bar,
@@ -66,12 +69,20 @@ class InstrumentView(RecordView, model=Instrument):
         "isin",
     )
     related = (
-        ("Trades", "trades", "instrument_id"),
-        ("Positions", "positions", "instrument_id"),
-        ("Bars", "bars", "instrument_id"),
-        ("Alerts", "alerts", "instrument_id"),
-        ("Calendar", "calendar-events", "instrument_id"),
-        ("Options on it", "instruments", "underlying_id"),
+        Related("Trades", "trades", "instrument_id"),
+        Related("Positions", "positions", "instrument_id"),
+        Related("Bars", "bars", "instrument_id"),
+        Related("Daily bars", "daily-bars", "instrument_id"),
+        Related("Ticks", "ticks", "instrument_id"),
+        Related("Archived bars", "archived-bars", "instrument_id"),
+        Related("Alerts", "alerts", "instrument_id", is_shown=True),
+        Related("Articles", "article-instruments", "instrument_id"),
+        Related("Calendar", "calendar-events", "instrument_id"),
+        Related("Analyses", "analyses", "instrument_id"),
+        Related("Journal", "journal-entries", "instrument_id"),
+        Related("Corporate actions", "corporate-actions", "instrument_id", is_shown=True),
+        Related("Aliases", "aliases", "instrument_id", is_shown=True),
+        Related("Options on it", "instruments", "underlying_id"),
     )
 
     def search_condition(self, text: str) -> ColumnElement[bool]:
@@ -88,7 +99,11 @@ class InstrumentAliasView(RecordView, model=InstrumentAlias):
     columns = ("source", "symbol", "instrument", "valid_from", "valid_to")
     order = (InstrumentAlias.source, InstrumentAlias.symbol, InstrumentAlias.valid_from)
     is_newest_first = False
+    search = (InstrumentAlias.source,)
+    search_hint = "Source begins with…"
     keys = ("instrument_id",)
+    pickers = ("instrument_id",)
+    hint_about = "Imports keep what brokers call an instrument; add what a feed calls it."
     editable = ("instrument_id", "symbol", "valid_from", "valid_to")
     creatable = ("instrument_id", "source", "symbol", "valid_from", "valid_to")
     is_deletable = True
@@ -103,7 +118,14 @@ class BarView(RecordView, model=Bar):
     columns = ("instrument", "timeframe", "time", "open", "high", "low", "close", "volume")
     order = (Bar.instrument_id, Bar.timeframe, Bar.time)
     keys = ("instrument_id",)
+    pickers = ("instrument_id",)
+    time_column = "time"
     filters = ("timeframe",)
+    hint = "ingest_bars(unit, rows)"
+
+    def heading(self, record: Any) -> str:
+        """Return ``AAPL, 1h of 2024-03-15 14:00 UTC``."""
+        return f"{record.instrument}, {record.timeframe} of {record.time:%Y-%m-%d %H:%M} UTC"
 
 
 class ArchivedBarView(RecordView, model=ArchivedBar):
@@ -115,8 +137,16 @@ class ArchivedBarView(RecordView, model=ArchivedBar):
     columns = ("instrument", "timeframe", "time", "open", "high", "low", "close", "volume")
     order = (ArchivedBar.instrument_id, ArchivedBar.timeframe, ArchivedBar.time)
     keys = ("instrument_id",)
+    pickers = ("instrument_id",)
+    time_column = "time"
     filters = ("timeframe",)
+    is_part = True
     hint = "tradekeep series maintain"
+    hint_about = "Bars older than TRADEKEEP_KEEP_BARS_DAYS are moved here by"
+
+    def heading(self, record: Any) -> str:
+        """Return ``AAPL, 1h of 2024-03-15 14:00 UTC``."""
+        return f"{record.instrument}, {record.timeframe} of {record.time:%Y-%m-%d %H:%M} UTC"
 
 
 class DailyBarView(RecordView, model=DailyBar):
@@ -128,8 +158,14 @@ class DailyBarView(RecordView, model=DailyBar):
     columns = ("instrument", "on", "open", "high", "low", "close", "volume", "vwap", "timeframe")
     order = (DailyBar.instrument_id, DailyBar.on)
     keys = ("instrument_id",)
+    pickers = ("instrument_id",)
+    time_column = "on"
     filters = ("timeframe",)
     hint = "tradekeep series roll-up"
+
+    def heading(self, record: Any) -> str:
+        """Return ``AAPL on 2024-03-15``."""
+        return f"{record.instrument} on {record.on}"
 
 
 class TickView(RecordView, model=Tick):
@@ -141,6 +177,13 @@ class TickView(RecordView, model=Tick):
     columns = ("instrument", "time", "price", "size", "bid", "ask", "source")
     order = (Tick.instrument_id, Tick.time, Tick.sequence)
     keys = ("instrument_id",)
+    pickers = ("instrument_id",)
+    time_column = "time"
+    hint = "ingest_ticks(unit, rows)"
+
+    def heading(self, record: Any) -> str:
+        """Return ``AAPL at 2024-03-15 14:30:15 UTC``."""
+        return f"{record.instrument} at {record.time:%Y-%m-%d %H:%M:%S} UTC"
 
 
 class LatestPriceView(RecordView, model=LatestPrice):
@@ -152,6 +195,12 @@ class LatestPriceView(RecordView, model=LatestPrice):
     columns = ("instrument", "price", "bid", "ask", "time", "source")
     order = (LatestPrice.instrument_id,)
     keys = ("instrument_id",)
+    pickers = ("instrument_id",)
+    hint_about = "Ingested ticks and bars move them."
+
+    def heading(self, record: Any) -> str:
+        """Return ``AAPL at 190.25``."""
+        return f"{record.instrument} at {show(record.price, 'price').text}"
 
 
 class FxRateView(RecordView, model=FxRate):
@@ -166,6 +215,10 @@ class FxRateView(RecordView, model=FxRate):
     editable = ("rate",)
     creatable = ("base_currency", "quote_currency", "on", "source", "rate")
 
+    def heading(self, record: Any) -> str:
+        """Return ``EUR/USD on 2024-03-15``."""
+        return f"{record.base_currency}/{record.quote_currency} on {record.on}"
+
 
 class CorporateActionView(RecordView, model=CorporateAction):
     """Corporate actions."""
@@ -173,10 +226,24 @@ class CorporateActionView(RecordView, model=CorporateAction):
     name, name_plural, path = "Corporate action", "Corporate actions", "corporate-actions"
     category = _CATEGORY
     about = "Splits, dividends, mergers and spin-offs. They are registered by the library."
-    columns = ("instrument", "kind", "ex_on", "numerator", "denominator", "target")
+    columns = (
+        "ex_on",
+        "instrument",
+        "kind",
+        "numerator",
+        "denominator",
+        "cash_amount",
+        "currency",
+        "target",
+    )
     order = (CorporateAction.id,)
     filters = ("kind",)
     keys = ("instrument_id",)
+    pickers = ("instrument_id",)
+
+    def heading(self, record: Any) -> str:
+        """Return ``AAPL: reverse split of 2024-03-15``."""
+        return f"{record.instrument}: {words(record.kind)} of {record.ex_on}"
 
 
 class CurrencyView(RecordView, model=Currency):

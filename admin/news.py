@@ -1,11 +1,18 @@
 """Views of articles, calendar events and economic series."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import ColumnElement, func
 
-from admin.records import RecordView
-from domain.news.models import Article, CalendarEvent, EconomicRelease, EconomicSeries
+from admin.records import RecordView, Related
+from domain.news.models import (
+    Article,
+    ArticleInstrument,
+    CalendarEvent,
+    EconomicRelease,
+    EconomicSeries,
+)
 
 _CATEGORY = "News"
 
@@ -17,6 +24,8 @@ class ArticleView(RecordView, model=Article):
     category = _CATEGORY
     about = "Articles, known by their addresses. They are taken in by the library."
     columns = ("published_at", "title", "source", "author", "sentiment")
+    hint = "ingest_articles(unit, articles)"
+    related = (Related("Instruments", "article-instruments", "article_id", is_shown=True),)
     order = (Article.published_at, Article.id)
     search = (Article.title,)
     search_hint = 'Words, "a phrase", -without'
@@ -31,6 +40,27 @@ class ArticleView(RecordView, model=Article):
     def search_condition(self, text: str) -> ColumnElement[bool]:
         """Return the condition for articles with these words anywhere in them."""
         return Article.search.op("@@")(func.websearch_to_tsquery("english", text))
+
+
+class ArticleInstrumentView(RecordView, model=ArticleInstrument):
+    """Instruments that articles are about."""
+
+    name, name_plural, path = "Mention", "Mentions", "article-instruments"
+    category = _CATEGORY
+    about = "Which instruments articles are about, newest first."
+    columns = ("published_at", "article", "instrument", "relevance", "sentiment")
+    order = (
+        ArticleInstrument.instrument_id,
+        ArticleInstrument.published_at,
+        ArticleInstrument.article_id,
+    )
+    keys = ("article_id", "instrument_id")
+    pickers = ("instrument_id",)
+    is_part = True
+
+    def heading(self, record: Any) -> str:
+        """Return ``AAPL in the article``."""
+        return f"{record.instrument} in {record.article}"
 
 
 class CalendarEventView(RecordView, model=CalendarEvent):
@@ -54,7 +84,9 @@ class CalendarEventView(RecordView, model=CalendarEvent):
     search = (CalendarEvent.name,)
     search_hint = "Name begins with…"
     keys = ("instrument_id",)
+    pickers = ("instrument_id",)
     time_column = "occurs_at"
+    hint = "ingest_events(unit, events)"
     editable = (
         "name",
         "event_type",
@@ -91,7 +123,7 @@ class EconomicSeriesView(RecordView, model=EconomicSeries):
     filters = ("frequency",)
     editable = ("title", "frequency", "units", "seasonal_adjustment", "details")
     creatable = ("symbol", "source", "title", "frequency", "units", "seasonal_adjustment")
-    related = (("Releases", "economic-releases", "symbol"),)
+    related = (Related("Releases", "economic-releases", "symbol", is_shown=True),)
 
     def search_condition(self, text: str) -> ColumnElement[bool]:
         """Return the condition for symbols, which are upper case."""
@@ -107,6 +139,19 @@ class EconomicReleaseView(RecordView, model=EconomicRelease):
     columns = ("symbol", "observed_on", "vintage_on", "value", "is_preliminary", "source")
     order = (EconomicRelease.symbol, EconomicRelease.observed_on, EconomicRelease.vintage_on)
     keys = ("symbol",)
+    pickers = ("symbol",)
+    time_column = "observed_on"
+    hint = "ingest_releases(unit, releases)"
+
+    def heading(self, record: Any) -> str:
+        """Return ``UNRATE for 2024-01-01``."""
+        return f"{record.symbol} for {record.observed_on}"
 
 
-VIEWS = (ArticleView, CalendarEventView, EconomicSeriesView, EconomicReleaseView)
+VIEWS = (
+    ArticleView,
+    ArticleInstrumentView,
+    CalendarEventView,
+    EconomicSeriesView,
+    EconomicReleaseView,
+)

@@ -57,11 +57,13 @@ class Pages:
     ) -> HTMLResponse:
         """Return the page `name` filled with `context`."""
         staff = request.scope.get("tradekeep.staff")
+        menu = request.scope.get("tradekeep.menu", [])
         base = {
             "request": request,
             "staff": staff,
             "root": root_of(request),
-            "menu": request.scope.get("tradekeep.menu", []),
+            "menu": menu,
+            "area_here": next((name for name, views in menu if any(v[2] for v in views)), ""),
             "zone": staff.user.timezone if staff else "UTC",
         }
         template = self._environment.get_template(name)

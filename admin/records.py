@@ -5,15 +5,16 @@ Its data path is ours: `admin.listing` reads pages, `admin.writing` writes chang
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sqladmin import ModelView
-from sqlalchemy import Column, ColumnElement, Integer, Numeric, Select, Table, inspect
+from sqlalchemy import Column, ColumnElement, Date, Integer, Numeric, Select, Table, inspect
 from sqlalchemy.orm import InstrumentedAttribute, joinedload
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 from starlette.requests import Request
 
-from admin.fields import Field, field_for
+from admin.fields import Field, field_for, help_of
 from admin.signing_in import staff_of
 from domain.db.orm import Versioned
 from domain.db.repository import Repository
@@ -22,6 +23,25 @@ from domain.db.unit import Unit
 
 REFERENCES: dict[str, "RecordView"] = {}
 """The view of each ``schema.table``, filled as views are registered: where foreign keys lead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """A list that belongs to a record.
+
+    Args:
+        label: What the list is here.
+        identity: The view of the list.
+        key: The list's foreign key that holds the record's own key; empty when none does.
+        same: Attributes that both share: what the list is narrowed to besides.
+        is_shown: Whether its first lines stand on the record's page.
+    """
+
+    label: str
+    identity: str
+    key: str
+    same: Sequence[str] = ()
+    is_shown: bool = False
 
 
 class RecordView(ModelView):
@@ -35,15 +55,19 @@ class RecordView(ModelView):
         search_hint: What the search box says.
         filters: Closed vocabularies offered beside the list.
         keys: Foreign keys that a link may filter by.
-        time_column: The instant that the date filter is about.
+        pickers: Those of them that are offered beside the list, to be found by typing.
+        time_column: The instant or day that the date filter is about.
+        prose: Texts that are read in the list: they wrap and are cut late.
         editable: Attributes of the edit form.
         creatable: Attributes of the create form; empty: records are not made here.
         sections: (legend, attributes) that group the fields of a form; others stand first.
-        related: (label, view identity, key) of lists that belong to a record.
+        related: Lists that belong to a record.
+        is_part: Whether people come here from the records it belongs to, not from the menu.
         is_deletable: Whether a record may be deleted, after a confirmation.
         is_for_administrators: Whether only administrators may write here.
         about: One sentence that says what the table is for.
-        hint: A command that fills the table, shown while it is empty.
+        hint: A command or call that fills the table, shown while it is empty.
+        hint_about: What leads to records, in words, shown while there are none.
     """
 
     path: ClassVar[str] = ""
@@ -54,15 +78,19 @@ class RecordView(ModelView):
     search_hint: ClassVar[str] = ""
     filters: ClassVar[Sequence[str]] = ()
     keys: ClassVar[Sequence[str]] = ()
+    pickers: ClassVar[Sequence[str]] = ()
     time_column: ClassVar[str] = ""
+    prose: ClassVar[Sequence[str]] = ()
     editable: ClassVar[Sequence[str]] = ()
     creatable: ClassVar[Sequence[str]] = ()
     sections: ClassVar[Sequence[tuple[str, Sequence[str]]]] = ()
-    related: ClassVar[Sequence[tuple[str, str, str]]] = ()
+    related: ClassVar[Sequence[Related]] = ()
+    is_part: ClassVar[bool] = False
     is_deletable: ClassVar[bool] = False
     is_for_administrators: ClassVar[bool] = False
     about: ClassVar[str] = ""
     hint: ClassVar[str] = ""
+    hint_about: ClassVar[str] = ""
 
     can_export = True
     can_import = False
@@ -105,6 +133,11 @@ class RecordView(ModelView):
         kinds = (ExactNumeric, Numeric, Integer)
         return attribute is not None and isinstance(attribute.columns[0].type, kinds)
 
+    def is_day(self, name: str) -> bool:
+        """Return whether the values of a column are days, without a time."""
+        attribute = self.mapper.column_attrs.get(name)
+        return attribute is not None and isinstance(attribute.columns[0].type, Date)
+
     def visible(self) -> Sequence[str]:
         """Return the attributes of a details page: every column that is no secret.
 
@@ -119,7 +152,7 @@ class RecordView(ModelView):
     def help_of(self, name: str) -> str:
         """Return what a column means."""
         attribute = self.mapper.column_attrs.get(name)
-        return "" if attribute is None else attribute.columns[0].comment or ""
+        return "" if attribute is None else help_of(attribute.columns[0])
 
     def rows(self, unit: Unit) -> Repository[Any]:
         """Return the model's repository."""
@@ -142,16 +175,25 @@ class RecordView(ModelView):
                 view = REFERENCES.get(key.column.table.fullname)
                 if view is not None and key.column.primary_key:
                     found[attribute.key] = view
-        return found
+        return found | self._joined(found)
+
+    def _joined(self, found: Mapping[str, "RecordView"]) -> dict[str, "RecordView"]:
+        """Return the views behind relations whose tables have no foreign key, such as ticks."""
+        joined = {}
+        for key, relation in self.relations().items():
+            target = self.mapper.relationships[relation].mapper.local_table.fullname
+            if key not in found and target in REFERENCES and key in self.mapper.column_attrs:
+                joined[key] = REFERENCES[target]
+        return joined
 
     def relations(self) -> dict[str, str]:
         """Return the relation that names the record behind each foreign key: key to relation."""
         found = {}
         for relation in self.mapper.relationships:
-            columns = [pair[0] for pair in relation.local_remote_pairs]
-            last = columns[-1].key
-            if not relation.uselist and last is not None:
-                found[last] = relation.key
+            pairs = relation.local_remote_pairs
+            keys = [local.key for local, remote in pairs if remote.primary_key]
+            if not relation.uselist and keys:
+                found[keys[-1]] = relation.key
         return found
 
     def search_condition(self, text: str) -> ColumnElement[bool]:

@@ -14,11 +14,12 @@ from domain.money import plain
 
 NOTHING: Final = "—"
 _MINUS: Final = "\N{MINUS SIGN}"
+_NARROW: Final = "\N{NARROW NO-BREAK SPACE}"
 _LONG_TEXT: Final = 80
 _ID_SHOWN: Final = 8
 _POSITIVE, _NEGATIVE = "positive", "negative"
 
-SIGNED: Final = frozenset(
+_PROFITS: Final = frozenset(
     {
         "amount",
         "realized_pnl",
@@ -31,15 +32,22 @@ SIGNED: Final = frozenset(
         "net",
         "win_dollars",
         "lose_dollars",
-        "signed_quantity",
         "pnl",
         "mae",
         "mfe",
     }
 )
+
+SIGNED: Final = _PROFITS | {
+    "signed_quantity",
+    "return_pct",
+    "pnl_percent",
+    "r_multiple",
+    "sentiment",
+}
 """Columns whose sign is the message: coloured, and with a plus."""
 
-MONEY: Final = SIGNED - {"signed_quantity"} | {
+MONEY: Final = _PROFITS | {
     "gross_amount",
     "open_value",
     "open_fees",
@@ -86,8 +94,33 @@ PRICES: Final = frozenset(
 )
 """Columns that are prices: two decimals at least, eight at most."""
 
-AVERAGES: Final = frozenset({"entry_price", "exit_price", "sharpe", "return_pct"})
-"""Numbers that were divided: four decimals, the exact value on hover."""
+DECIMALS: Final[dict[str, tuple[int, int]]] = {
+    **dict.fromkeys(PRICES, (2, 8)),
+    **dict.fromkeys(("entry_price", "exit_price", "sharpe"), (2, 4)),
+    **dict.fromkeys(("return_pct", "pnl_percent", "r_multiple", "sentiment"), (2, 2)),
+    **dict.fromkeys(("actual", "forecast", "previous"), (2, 8)),
+    **dict.fromkeys(("confidence", "relevance"), (0, 1)),
+    "rate": (4, 8),
+    "volume": (0, 4),
+}
+"""Fewest and most decimals of other columns; what is cut off is on hover."""
+
+UNITS: Final = {
+    "return_pct": "%",
+    "pnl_percent": "%",
+    "confidence": "%",
+    "relevance": "%",
+    "r_multiple": "R",
+}
+"""Units that are the same for every value of a column."""
+
+FRACTIONS: Final = frozenset({"confidence", "relevance"})
+"""Columns from 0 to 1 that people read in percent."""
+
+WORDS: Final = frozenset(
+    {"alert_type", "analysis_type", "event_type", "recommendation", "screener_type", "strategy"}
+)
+"""Columns of open vocabularies, whose words are joined by underscores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +132,14 @@ class Cell:
         kind: Class for the style sheet: ``number``, ``time``, ``word``, ``code``, ``none``, ….
         title: What appears on hover: the exact or the UTC value.
         link: Where it leads.
+        tree: The parts of a structure, for pages that have room for them.
     """
 
     text: str
     kind: str = ""
     title: str = ""
     link: str = ""
+    tree: Any = None
 
 
 def show(value: Any, name: str = "", zone: str = "UTC", *, whole: bool = False) -> Cell:
@@ -125,23 +160,32 @@ def show(value: Any, name: str = "", zone: str = "UTC", *, whole: bool = False) 
     for kind, look in _LOOKS.items():
         if isinstance(value, kind):
             return look(value, whole=whole)
-    return _text(str(value), whole=whole)
+    return _text(words(value) if name in WORDS else str(value), whole=whole)
 
 
 def number(value: Decimal, name: str = "") -> Cell:
-    """Return a number with grouped digits; money has two decimals at least."""
-    exact = plain(value)
-    if name in MONEY:
-        shown = _rounded(value)
-    elif name in AVERAGES:
-        shown = _grouped(value, 2, most=4)
-    else:
-        shown = _grouped(value, 2 if name in PRICES else 0)
+    """Return a number with grouped digits, its sign and its unit; the exact one on hover."""
+    shown = _digits(value * 100 if name in FRACTIONS else value, name)
     kind = "number"
     if name in SIGNED and value:
         kind += f" {_POSITIVE if value > 0 else _NEGATIVE}"
         shown = shown if value < 0 else f"+{shown}"
-    return Cell(shown.replace("-", _MINUS), kind, title=exact if _differs(shown, exact) else "")
+    exact = plain(value)
+    title = exact if name in FRACTIONS or _differs(shown, exact) else ""
+    unit = f"{_NARROW}{UNITS[name]}" if name in UNITS else ""
+    return Cell(shown.replace("-", _MINUS) + unit, kind, title=title)
+
+
+def _digits(value: Decimal, name: str) -> str:
+    if name in MONEY:
+        return _rounded(value)
+    least, most = DECIMALS.get(name, (0, 8))
+    return _grouped(value, least, most=most)
+
+
+def words(value: str) -> str:
+    """Return ``pct_change`` as ``percent change``."""
+    return " ".join("percent" if word == "pct" else word for word in value.split("_"))
 
 
 def instant(value: datetime, zone: str) -> Cell:
@@ -151,9 +195,23 @@ def instant(value: datetime, zone: str) -> Cell:
     return Cell(local.strftime("%Y-%m-%d %H:%M:%S"), "time", title=exact)
 
 
-def _structure(value: dict[str, Any] | list[Any], **_: bool) -> Cell:
-    text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
-    return Cell(text, "json") if value else Cell(NOTHING, "none")
+def _structure(value: dict[str, Any] | list[Any], *, whole: bool) -> Cell:
+    if not value:
+        return Cell(NOTHING, "none")
+    if whole:
+        text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
+        return Cell(text, "json", tree=value)
+    return _text(_in_a_line(value), whole=False)
+
+
+def _in_a_line(value: dict[str, Any] | list[Any]) -> str:
+    """Return a structure for a line of a list: plain words when it holds no other structure."""
+    parts = value.values() if isinstance(value, dict) else value
+    if any(isinstance(part, dict | list) for part in parts):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, list):
+        return ", ".join(str(part) for part in value)
+    return ", ".join(f"{key} {part}" for key, part in value.items())
 
 
 def _text(value: str, *, whole: bool) -> Cell:
@@ -174,7 +232,7 @@ _LOOKS: Final[dict[type, Callable[..., Cell]]] = {
     bool: lambda value, **_: Cell("yes" if value else "no", "word"),
     int: lambda value, **_: Cell(f"{value:,}", "number"),
     date: lambda value, **_: Cell(value.isoformat(), "time"),
-    StrEnum: lambda value, **_: Cell(value.replace("_", " "), f"word word-{value}"),
+    StrEnum: lambda value, **_: Cell(words(value), f"word word-{value}"),
     UUID: _key,
     dict: _structure,
     list: _structure,

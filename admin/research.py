@@ -1,8 +1,11 @@
 """Views of research. Analyses, runs, metrics and knowledge are written by the library."""
 
+from typing import Any
+
 from sqlalchemy import ColumnElement, func, select
 
-from admin.records import RecordView
+from admin.records import RecordView, Related
+from admin.rendering import words
 from domain.market.models import Instrument
 from domain.research.models import (
     Analysis,
@@ -24,7 +27,7 @@ class WatchlistView(RecordView, model=Watchlist):
     name, name_plural, path = "Watchlist", "Watchlists", "watchlists"
     category = _CATEGORY
     about = "Instruments that somebody follows."
-    columns = ("name", "description", "updated_at")
+    columns = ("name", "description", "user_id", "updated_at")
     order = (Watchlist.id,)
     search = (Watchlist.name,)
     search_hint = "Name begins with…"
@@ -32,7 +35,7 @@ class WatchlistView(RecordView, model=Watchlist):
     editable = ("name", "description")
     creatable = ("user_id", "name", "description")
     is_deletable = True
-    related = (("Instruments", "watchlist-items", "watchlist_id"),)
+    related = (Related("Instruments", "watchlist-items", "watchlist_id", is_shown=True),)
 
 
 class WatchlistItemView(RecordView, model=WatchlistItem):
@@ -41,10 +44,11 @@ class WatchlistItemView(RecordView, model=WatchlistItem):
     name, name_plural, path = "Watched instrument", "Watched instruments", "watchlist-items"
     category = _CATEGORY
     about = "What is on the watchlists, and the price to wait for."
-    columns = ("watchlist", "instrument", "sort_order", "target_price", "note", "added_at")
+    columns = ("watchlist", "instrument", "target_price", "note", "sort_order", "added_at")
     order = (WatchlistItem.watchlist_id, WatchlistItem.instrument_id)
     is_newest_first = False
     keys = ("watchlist_id", "instrument_id")
+    is_part = True
     editable = ("sort_order", "target_price", "note")
     creatable = (
         "user_id",
@@ -70,7 +74,8 @@ class ScreenerView(RecordView, model=Screener):
     keys = ("user_id",)
     editable = ("name", "description", "criteria", "notify_channels")
     is_deletable = True
-    related = (("Runs", "screener-runs", "screener_id"),)
+    related = (Related("Runs", "screener-runs", "screener_id", is_shown=True),)
+    hint = "save_screener(unit, name, screener_type, …)"
 
 
 class ScreenerRunView(RecordView, model=ScreenerRun):
@@ -82,7 +87,14 @@ class ScreenerRunView(RecordView, model=ScreenerRun):
     columns = ("run_at", "screener", "screener_type", "candidates_found")
     order = (ScreenerRun.run_at, ScreenerRun.id)
     keys = ("screener_id", "user_id")
+    pickers = ("screener_id",)
     time_column = "run_at"
+    hint = "save_screener_run(unit, screener, results)"
+
+    def heading(self, record: Any) -> str:
+        """Return ``Above the 50-day average, run of 2024-03-15 20:00 UTC``."""
+        what = record.screener or words(record.screener_type)
+        return f"{what}, run of {record.run_at:%Y-%m-%d %H:%M} UTC"
 
 
 class AnalysisView(RecordView, model=Analysis):
@@ -103,8 +115,20 @@ class AnalysisView(RecordView, model=Analysis):
     search = (Analysis.instrument_id,)
     search_hint = "Symbol is…"
     keys = ("instrument_id", "user_id")
+    pickers = ("user_id",)
     time_column = "created_at"
-    related = (("Journal entries", "journal-entries", "analysis_id"),)
+    hint = "save_analysis(unit, symbol, analysis_type, …)"
+    related = (
+        Related(
+            "Journal entries", "journal-entries", "analysis_id", same=("user_id",), is_shown=True
+        ),
+    )
+
+    def heading(self, record: Any) -> str:
+        """Return ``AAPL: trend, select``."""
+        said = [words(word) for word in (record.analysis_type, record.recommendation) if word]
+        what = ", ".join(said)
+        return f"{record.instrument}: {what}" if record.instrument else what.capitalize()
 
     def search_condition(self, text: str) -> ColumnElement[bool]:
         """Return the condition for analyses of instruments of this symbol."""
@@ -123,6 +147,11 @@ class MetricView(RecordView, model=Metric):
     search = (Metric.metric_name,)
     search_hint = "Name begins with…"
     keys = ("user_id",)
+    hint = "insert_metric(unit, name, value)"
+
+    def heading(self, record: Any) -> str:
+        """Return ``volatility_20d at 2024-03-15 20:00 UTC``."""
+        return f"{record.metric_name} at {record.time:%Y-%m-%d %H:%M} UTC"
 
 
 class KnowledgeDocumentView(RecordView, model=KnowledgeDocument):
@@ -135,7 +164,8 @@ class KnowledgeDocumentView(RecordView, model=KnowledgeDocument):
     order = (KnowledgeDocument.id,)
     search = (KnowledgeDocument.path,)
     search_hint = "Path begins with…"
-    related = (("Parts", "chunks", "document_id"),)
+    related = (Related("Parts", "chunks", "document_id", is_shown=True),)
+    hint = "ingest_document(unit, staged, path, …)"
 
 
 class KnowledgeChunkView(RecordView, model=KnowledgeChunk):
@@ -144,7 +174,9 @@ class KnowledgeChunkView(RecordView, model=KnowledgeChunk):
     name, name_plural, path = "Document part", "Document parts", "chunks"
     category = _CATEGORY
     about = "What a search of the knowledge base finds."
-    columns = ("document", "ordinal", "heading", "content", "embedding_model")
+    columns = ("document", "ordinal", "heading", "content")
+    prose = ("content",)
+    is_part = True
     order = (KnowledgeChunk.document_id, KnowledgeChunk.ordinal)
     is_newest_first = False
     search = (KnowledgeChunk.heading,)

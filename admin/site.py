@@ -180,7 +180,7 @@ class Site(Admin):
             links = [
                 (view.name_plural, f"{root}/{view.identity}/list", view.identity == current)
                 for view in views
-                if isinstance(view, RecordView)
+                if isinstance(view, RecordView) and (not view.is_part or view.identity == current)
             ]
             entries.append((category.name, links))
         return entries
@@ -201,16 +201,18 @@ class Site(Admin):
         """Show a page of a table."""
         view, staff = self.view_of(request), staff_of(request)
         listing = Listing(view, request.query_params, staff.user.timezone)
-        page, error = None, ""
+        pickers = view.fields(view.pickers)
+        page, error, picked = None, "", {}
         try:
             async with self.db.snapshot(staff=staff.name) as unit:
                 page = await read_page(unit, listing, root_of(request))
+                picked = await labels_of(unit, pickers, dict(request.query_params))
         except QueryTimeout:
             error = "This combination takes too long. Narrow it by date, portfolio or instrument."
         except InvalidData as invalid:
             error = f"{invalid}."
         context: dict[str, Any] = {"view": view, "listing": listing, "page": page, "error": error}
-        context["filters"] = view.fields(view.filters)
+        context |= {"filters": view.fields(view.filters), "pickers": pickers, "picked": picked}
         context["new"] = self._new_link(request, view)
         return self.pages.render(request, "list.html", context, status=400 if error else 200)
 
@@ -326,7 +328,6 @@ class Site(Admin):
         return self.pages.render(request, "error.html", context, status=status)
 
     async def _refused(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
         message = _PLAIN_WORDS.get(error.detail, error.detail)
         response = self._error(request, error.status_code, message)

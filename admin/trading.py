@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, select
 
-from admin.records import RecordView
+from admin.records import RecordView, Related
 from admin.rendering import show
 from domain.market.models import Instrument
 from domain.trading.models import (
@@ -47,11 +47,14 @@ class PortfolioView(RecordView, model=Portfolio):
     is_deletable = True
     hint = "tradekeep import tastytrade FILE --user NAME --portfolio NAME"
     related = (
-        ("Trades", "trades", "portfolio_id"),
-        ("Positions", "positions", "portfolio_id"),
-        ("Cash", "cash-movements", "portfolio_id"),
-        ("Imports", "imports", "portfolio_id"),
-        ("Equity", "equity", "portfolio_id"),
+        Related("Trades", "trades", "portfolio_id"),
+        Related("Positions", "positions", "portfolio_id"),
+        Related("Cash", "cash-movements", "portfolio_id"),
+        Related("Imports", "imports", "portfolio_id"),
+        Related("Equity", "equity", "portfolio_id"),
+        Related("Journal", "journal-entries", "portfolio_id", same=("user_id",)),
+        Related("Alerts", "alerts", "portfolio_id", same=("user_id",)),
+        Related("Agents", "agents", "portfolio_id", same=("user_id",)),
     )
 
     def option(self, record: Any) -> str:
@@ -87,7 +90,9 @@ class TradeView(RecordView, model=Trade):
     search_hint = "Symbol is…"
     filters = ("side", "kind", "status")
     keys = ("portfolio_id", "instrument_id", "import_batch_id", "user_id")
+    pickers = ("portfolio_id",)
     time_column = "executed_at"
+    related = (Related("Journal", "entry-trades", "trade_id", is_shown=True),)
 
     def heading(self, record: Any) -> str:
         """Return ``Buy 10 AAPL @ 190.25``."""
@@ -127,8 +132,14 @@ class PositionView(RecordView, model=Position):
     order = (Position.opened_at, Position.id)
     filters = ("status",)
     keys = ("portfolio_id", "instrument_id", "user_id")
+    pickers = ("portfolio_id", "instrument_id")
     time_column = "opened_at"
-    related = (("Lots", "lots", "position_id"), ("Closures", "closures", "position_id"))
+    related = (
+        Related("Lots", "lots", "position_id", is_shown=True),
+        Related("Closures", "closures", "position_id", is_shown=True),
+        Related("Journal", "journal-entries", "position_id", same=("user_id",), is_shown=True),
+        Related("Alerts", "alerts", "position_id", same=("user_id",), is_shown=True),
+    )
 
     def heading(self, record: Any) -> str:
         """Return ``Long 10 AAPL``, or ``Long AAPL, closed``."""
@@ -178,6 +189,7 @@ class CashMovementView(RecordView, model=CashMovement):
     order = (CashMovement.effective_at, CashMovement.id)
     filters = ("kind",)
     keys = ("portfolio_id", "import_batch_id", "user_id")
+    pickers = ("portfolio_id",)
     time_column = "effective_at"
 
 
@@ -203,8 +215,8 @@ class ImportBatchView(RecordView, model=ImportBatch):
     filters = ("status",)
     keys = ("portfolio_id", "user_id")
     related = (
-        ("Trades", "trades", "import_batch_id"),
-        ("Cash", "cash-movements", "import_batch_id"),
+        Related("Trades", "trades", "import_batch_id"),
+        Related("Cash", "cash-movements", "import_batch_id"),
     )
 
 
@@ -227,6 +239,12 @@ class EquitySnapshotView(RecordView, model=EquitySnapshot):
     )
     order = (EquitySnapshot.portfolio_id, EquitySnapshot.time)
     keys = ("portfolio_id",)
+    pickers = ("portfolio_id",)
+    time_column = "time"
+
+    def heading(self, record: Any) -> str:
+        """Return ``Main on 2024-03-15``."""
+        return f"{record.portfolio} on {record.time:%Y-%m-%d}"
 
 
 VIEWS = (

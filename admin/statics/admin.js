@@ -36,6 +36,35 @@ function toggleMenu(button) {
   button.setAttribute("aria-expanded", String(isOpen));
 }
 
+// ── menu ────────────────────────────────────────────────────────────────────────────────────
+
+const AREAS = "tradekeep-areas";
+
+function storedAreas() {
+  try {
+    return new Set(JSON.parse(localStorage.getItem(AREAS) ?? "[]"));
+  } catch {
+    return new Set(); // storage may be switched off
+  }
+}
+
+// Areas that were opened by hand stay open on the next page.
+function keepAreas(groups) {
+  const open = storedAreas();
+  for (const group of groups) {
+    if (open.has(group.dataset.area)) group.open = true;
+    group.querySelector("summary").addEventListener("click", () => {
+      const areas = storedAreas();
+      areas[group.open ? "delete" : "add"](group.dataset.area);
+      try {
+        localStorage.setItem(AREAS, JSON.stringify([...areas]));
+      } catch {
+        // the choice lasts for this page
+      }
+    });
+  }
+}
+
 // ── reference fields ────────────────────────────────────────────────────────────────────────
 
 // The field keeps the record's key; people type its name into a second field in front of it.
@@ -122,9 +151,9 @@ class Reference {
     if (step) {
       event.preventDefault();
       this.#mark((this.active + step + this.options.length) % this.options.length);
-    } else if (event.key === "Enter" && this.active >= 0) {
+    } else if (event.key === "Enter" && (this.active >= 0 || this.field.value)) {
       event.preventDefault();
-      this.#choose(this.active);
+      this.#choose(Math.max(this.active, 0));
     }
   }
 
@@ -143,6 +172,7 @@ class Reference {
     this.field.dataset.label = text;
     this.search.value = text;
     this.#close();
+    if ("submit" in this.field.dataset) this.field.form.requestSubmit();
   }
 
   #close() {
@@ -155,6 +185,7 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelector("[data-theme-toggle]")?.addEventListener("click", toggleTheme);
   const menu = document.querySelector("[data-menu]");
   menu?.addEventListener("click", () => toggleMenu(menu));
+  keepAreas(document.querySelectorAll("details[data-area]"));
   for (const form of document.querySelectorAll("form[data-confirm]")) {
     form.addEventListener("submit", (event) => {
       if (!confirm(form.dataset.confirm)) event.preventDefault();

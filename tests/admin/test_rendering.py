@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from admin.charts import HEIGHT, WIDTH, bar_chart, line_chart
 from admin.rendering import Cell, show
+from domain.alerts.terms import Condition
 from domain.trading.terms import Side
 
 MINUS = "\N{MINUS SIGN}"
+THIN = "\N{NARROW NO-BREAK SPACE}"
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,19 @@ MINUS = "\N{MINUS SIGN}"
         (Decimal("10.000000000000000001"), "quantity", "10", "number", "10.000000000000000001"),
         (Decimal("-0.5"), "quantity", f"{MINUS}0.5", "number", ""),
         (Decimal("1E+2"), "quantity", "100", "number", ""),
+        (Decimal("61.3886875"), "return_pct", f"+61.39{THIN}%", "number positive", "61.3886875"),
+        (Decimal("-1.445"), "r_multiple", f"{MINUS}1.44{THIN}R", "number negative", "-1.445"),
+        (Decimal("0.72"), "confidence", f"72{THIN}%", "number", "0.72"),
+        (Decimal("-0.2"), "sentiment", f"{MINUS}0.20", "number negative", ""),
+        (Decimal("1.175"), "rate", "1.1750", "number", ""),
+        (Decimal(5), "previous", "5.00", "number", ""),
+        (Decimal("10178.43146644"), "volume", "10,178.4315", "number", "10178.43146644"),
+        (Condition.PCT_CHANGE, "condition", "percent change", "word word-pct_change", ""),
+        ("iron_condor", "strategy", "iron condor", "", ""),
+        ("vol_20d", "metric_name", "vol_20d", "", ""),
+        ({"symbol": "IBM", "source": "lean"}, "labels", "symbol IBM, source lean", "", ""),
+        ({"a": [1]}, "raw", '{"a": [1]}', "", ""),
+        (["email", "push"], "channels", "email, push", "", ""),
         (1234, "rows_new", "1,234", "number", ""),
         (True, "is_active", "yes", "word", ""),
         (Side.BUY, "side", "buy", "word word-buy", ""),
