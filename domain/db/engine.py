@@ -101,7 +101,7 @@ def _connect_args(settings: Settings, extra: Mapping[str, str]) -> dict[str, Any
         "command_timeout": settings.statement_timeout + 5,
     }
     if settings.pgbouncer:
-        # PgBouncer refuses startup parameters: set them with ALTER ROLE (docs/pages/units-of-work.md).
+        # PgBouncer refuses startup parameters: ALTER ROLE sets them (docs/pages/units-of-work.md).
         arguments["prepared_statement_cache_size"] = 0
         arguments["statement_cache_size"] = 0
         arguments["prepared_statement_name_func"] = lambda: f"__tk_{new_id().hex}__"
