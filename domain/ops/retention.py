@@ -284,13 +284,12 @@ async def _copy(connection: AsyncConnection, source: str, archive: str) -> None:
     """Copy a piece's rows into the archive; a row that is there already gives way to the later."""
     table = metadata.tables[archive]
     await _make_room(connection, source, table)
-    listed = ", ".join(f'"{column.name}"' for column in table.columns)
-    rows = text(f"SELECT {listed} FROM {source}").columns(*table.columns)  # noqa: S608 - names of the catalog
-    statement = insert(table).from_select([column.name for column in table.columns], rows)
+    given = [column for column in table.columns if column.computed is None]
+    listed = ", ".join(f'"{column.name}"' for column in given)
+    rows = text(f"SELECT {listed} FROM {source}").columns(*given)  # noqa: S608 - names of the catalog
+    statement = insert(table).from_select([column.name for column in given], rows)
     values = {
-        column.name: statement.excluded[column.name]
-        for column in table.columns
-        if not column.primary_key
+        column.name: statement.excluded[column.name] for column in given if not column.primary_key
     }
     await connection.execute(
         statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values)

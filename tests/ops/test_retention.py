@@ -125,7 +125,7 @@ async def test_a_long_report_holds_retention_up_and_retention_holds_nobody_up(
     monkeypatch.setattr(retention, "_PATIENCE", "300ms")
     await filled(db)
     aapl = (await stored(db, "SELECT id FROM market.instruments"))[0][0]
-    async with db.transaction(system="long report") as report:
+    async with db.snapshot(system="long report") as report:
         assert await report.bars.count() == 2
         run = asyncio.create_task(maintain(db, [POLICY], at=NOW))
         await asyncio.sleep(1)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -379,3 +380,25 @@ async def test_a_piece_of_a_table_with_a_long_name_is_made_beside_the_others(
     )
     days = "ARRAY[date '2026-01-01', '2026-02-01', '2026-03-01']"
     assert await asked(migrated_database, f"SELECT timeseries.ensure('{name}', {days})") == [(3,)]
+
+
+async def test_a_generated_column_is_computed_again_on_the_way_back(
+    migrated_database: str,
+) -> None:
+    query = "SELECT * FROM market.spreads ORDER BY time"
+    await execute(
+        migrated_database,
+        f"SET ROLE {OWNER}",
+        "CREATE TABLE market.spreads (time timestamptz PRIMARY KEY, bid numeric,"
+        " spread numeric GENERATED ALWAYS AS (ask - bid) STORED, ask numeric)",
+        "INSERT INTO market.spreads (time, bid, ask) VALUES ('2026-01-01', 100, 100.25)",
+        "SELECT timeseries.convert('market.spreads', 'time', '7 days', NULL, NULL)",
+        "SELECT timeseries.ensure('market.spreads', ARRAY[date '2026-03-01'])",
+        "INSERT INTO market.spreads (time, bid, ask) VALUES ('2026-03-01', 99, 99.5)",
+    )
+    rows = await asked(migrated_database, query)
+    assert [row[2] for row in rows] == [Decimal("0.25"), Decimal("0.5")]
+    await execute(
+        migrated_database, f"SET ROLE {OWNER}", "SELECT timeseries.revert('market.spreads')"
+    )
+    assert await asked(migrated_database, query) == rows
