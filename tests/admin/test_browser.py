@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import uvicorn
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
 from starlette.applications import Starlette
 
 from domain import Database
@@ -157,8 +157,8 @@ async def test_a_list_is_narrowed_by_typing_and_the_menu_remembers(
         await picker.press_sequentially("ms")
         await page.keyboard.press("Enter")
         assert page.url.endswith("/ticks/list"), "what was offered for another text is not taken"
-        await page.locator("ul.options:visible li", has_text="MSFT").wait_for()
-        await page.wait_for_function("document.querySelectorAll('ul.options li').length === 1")
+        offered = page.locator("ul.options:visible li")
+        await expect(offered).to_have_text(["MSFT"])
         await page.keyboard.press("Enter")
         await page.wait_for_selector("text=Nothing matches.")
         assert await page.get_by_label("Instrument", exact=True).input_value() == "MSFT"
