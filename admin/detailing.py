@@ -37,6 +37,7 @@ _BOOKKEEPING: Final = frozenset(
         "object_key",
         "return_order",
         "sha256",
+        "subject_id",
     }
 )
 """What machines need: it stands at the end of the page."""

@@ -15,6 +15,9 @@ from admin.rendering import NOTHING, Cell, number
 _DEEPEST: Final = 5
 _MOST: Final = 200
 _WIDEST: Final = 12
+_WORD: Final = 24
+"""Longer texts are sentences: they stand in lines of their own."""
+
 _DECIMAL: Final = re.compile(r"-?\d{1,20}\.\d{1,20}")
 
 
@@ -77,8 +80,9 @@ def _node(value: Any, depth: int) -> Node:
 
 
 def _items(values: list[Any], depth: int) -> Node:
-    if not any(isinstance(value, dict | list) for value in values):
-        return Leaf(Cell(", ".join(leaf(value).text for value in values)))
+    texts = [] if any(isinstance(value, dict | list) for value in values) else values
+    if texts and all(len(leaf(value).text) <= _WORD for value in texts):
+        return Leaf(Cell(", ".join(leaf(value).text for value in texts)))
     return Items([_node(value, depth + 1) for value in values])
 
 

@@ -141,6 +141,11 @@ class PositionView(RecordView, model=Position):
         Related("Alerts", "alerts", "position_id", same=("user_id",), is_shown=True),
     )
 
+    def title(self, record: Any) -> str:
+        """Return ``long 10``, or ``long, closed``."""
+        quantity = show(abs(record.quantity)).text
+        return f"{record.side} {quantity}" if record.quantity else f"{record.side}, {record.status}"
+
     def heading(self, record: Any) -> str:
         """Return ``Long 10 AAPL``, or ``Long AAPL, closed``."""
         side = str(record.side).capitalize()

@@ -75,6 +75,7 @@ class Reference {
     this.asked = 0;
     this.active = -1;
     this.options = [];
+    this.answered = "";
     this.search = document.createElement("input");
     this.list = document.createElement("ul");
     this.#build();
@@ -121,11 +122,13 @@ class Reference {
 
   async #ask() {
     const turn = ++this.asked;
+    const typed = this.search.value;
     const query = this.search.value === this.field.dataset.label ? "" : this.search.value;
     const address = `${this.field.dataset.lookup}?q=${encodeURIComponent(query)}`;
     const answer = await fetch(address, { headers: { accept: "application/json" } }).catch(() => null);
     if (!answer?.ok || turn !== this.asked || document.activeElement !== this.search) return;
     this.options = await answer.json();
+    this.answered = typed;
     this.active = -1;
     this.list.replaceChildren(...this.options.map((option, index) => this.#item(option, index)));
     this.list.hidden = this.options.length === 0;
@@ -146,15 +149,33 @@ class Reference {
 
   #key(event) {
     if (event.key === "Escape") this.#close();
-    if (this.list.hidden) return;
+    if (event.key === "Enter" && this.#isOpen()) this.#enter(event);
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (step) {
+    if (step && !this.list.hidden) {
       event.preventDefault();
       this.#mark((this.active + step + this.options.length) % this.options.length);
-    } else if (event.key === "Enter" && (this.active >= 0 || this.field.value)) {
-      event.preventDefault();
-      this.#choose(Math.max(this.active, 0));
     }
+  }
+
+  #enter(event) {
+    event.preventDefault();
+    const index = this.active >= 0 ? this.active : this.#meant();
+    if (index >= 0) this.#choose(index);
+  }
+
+  // Something was typed or marked that is not chosen yet.
+  #isOpen() {
+    const typed = this.search.value;
+    return this.active >= 0 || (typed.trim() !== "" && typed !== this.field.dataset.label);
+  }
+
+  // The one record that the text stands for; options that answer an older text mean nothing.
+  #meant() {
+    if (this.answered !== this.search.value) return -1;
+    const typed = this.search.value.trim().toLowerCase();
+    const exact = this.options.filter((option) => option.text.toLowerCase() === typed);
+    const meant = exact.length > 0 ? exact : this.options;
+    return meant.length === 1 ? this.options.indexOf(meant[0]) : -1;
   }
 
   #mark(index) {
@@ -177,6 +198,7 @@ class Reference {
 
   #close() {
     this.list.hidden = true;
+    this.active = -1;
     this.search.setAttribute("aria-expanded", "false");
   }
 }

@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 import uvicorn
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
 from starlette.applications import Starlette
 
 from domain import Database
 from domain.identity.enrolling import create_user
 from domain.identity.models import Role
 from tests.admin.records import make_everything
-from tests.factories.trading import Account
+from tests.factories.trading import Account, open_account
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
@@ -126,6 +126,8 @@ async def test_a_day_in_the_admin(app: Starlette, db: Database) -> None:
             "/users/list",
             "/trades/new",
             "/bars/list",
+            "/messages/list",
+            "/journal-entries/list",
             "/imports/list",
         ):
             await page.goto(f"{address}/admin{path}")
@@ -135,6 +137,31 @@ async def test_a_day_in_the_admin(app: Starlette, db: Database) -> None:
         await page.locator("tbody a").first.click()
         assert "AAPL @" in await page.locator("h1").inner_text()
         assert await watched.overflow() <= 0
+        assert (watched.complaints, watched.outside) == ([], [])
+
+
+async def test_a_list_is_narrowed_by_typing_and_the_menu_remembers(
+    app: Starlette, db: Database
+) -> None:
+    await enrolled(db)
+    await open_account(db, "mary", symbol="MSFT")
+    async with served(app) as address, chromium() as browser:
+        watched = Watched(await browser.new_page(), address)
+        page = watched.page
+        await log_in(watched)
+        await page.click("summary >> text=Agents")
+        await page.goto(f"{address}/admin/ticks/list")
+        assert await page.locator("nav >> text=Leaderboard").is_visible()
+
+        picker = page.get_by_label("Instrument")
+        await picker.press_sequentially("ms")
+        await page.keyboard.press("Enter")
+        assert page.url.endswith("/ticks/list"), "what was offered for another text is not taken"
+        offered = page.locator("ul.options:visible li")
+        await expect(offered).to_have_text(["MSFT"])
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector("text=Nothing matches.")
+        assert await page.get_by_label("Instrument", exact=True).input_value() == "MSFT"
         assert (watched.complaints, watched.outside) == ([], [])
 
 
