@@ -2,7 +2,7 @@
 
 Revision: 9c1f6a2b7d40
 After: 5b1c7a90d2e4
-Written: 2026-11-21 08:07:02.592157+00:00
+Written: 2026-11-21 08:20:22.086599+00:00
 """
 
 from collections.abc import Sequence
