@@ -15,9 +15,10 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from domain.clock import as_utc
 from domain.db.timeseries import in_transit, room_for
 from domain.db.unit import UnitOfWork
-from domain.errors import InvalidData
+from domain.errors import InvalidData, NotFound
 from domain.market.models import Bar
 from domain.market.terms import Timeframe
 
@@ -35,11 +36,18 @@ class Span:
         instrument_id: The instrument.
         start: First instant, aware.
         end: End, exclusive, aware.
+
+    Raises:
+        InvalidData: An instant is naive.
     """
 
     instrument_id: UUID
     start: datetime
     end: datetime
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            as_utc(getattr(self, name), name)
 
 
 async def bars_from_ticks(unit: UnitOfWork, span: Span, timeframe: Timeframe) -> int:
@@ -55,6 +63,9 @@ async def bars_from_ticks(unit: UnitOfWork, span: Span, timeframe: Timeframe) ->
 
     Returns:
         How many bars were written: one an interval with ticks and a source.
+
+    Raises:
+        NotFound: There is no such instrument.
     """
     return await _aggregate(unit, span, timeframe, source=_TICKS)
 
@@ -75,6 +86,7 @@ async def bars_from_bars(
 
     Raises:
         InvalidData: `base` does not fit into `timeframe` a whole number of times.
+        NotFound: There is no such instrument.
     """
     _check_fit(base, timeframe)
     return await _aggregate(unit, span, timeframe, source=_BARS, base=base.value)
@@ -131,18 +143,21 @@ def _check_fit(base: Timeframe, timeframe: Timeframe) -> None:
 async def _aggregate(
     unit: UnitOfWork, span: Span, timeframe: Timeframe, *, source: str, base: str | None = None
 ) -> int:
-    interval = f"{_interval(timeframe)}"
+    interval = _interval(timeframe)
     bounds = text(_BOUNDS.format(bucket=interval))
     parameters: dict[str, Any] = {
         "instrument": span.instrument_id,
         "start": span.start,
         "end": span.end,
     }
-    first, last = (await unit.session.execute(bounds, parameters)).one()
+    found = (await unit.session.execute(bounds, parameters)).first()
+    if found is None:
+        raise NotFound(f"there is no instrument {span.instrument_id}")
+    first, last = found
     days = [first + n * timedelta(days=1) for n in range((last - first).days + 1)]
     if room := room_for(Bar.metadata.tables["market.bars"], [*days, last]):
         await unit.session.execute(*room)
-    statement = text(_AGGREGATE.format(source=source.format(bucket=interval), scale=VWAP_SCALE))
+    statement = text(_AGGREGATE.format(source=source.format(bucket=interval), known=_KNOWN))
     given = {"instrument": span.instrument_id, "first": first, "last": last}
     given |= {"timeframe": timeframe.value} | ({} if base is None else {"base": base})
     return int((await unit.session.execute(statement, given)).scalar_one())
@@ -155,6 +170,11 @@ def _interval(timeframe: Timeframe) -> str:
         return f"date_bin('{seconds} s', moment, TIMESTAMPTZ '2000-01-01 00:00Z')"
     return f"date_trunc('{_PERIODS[timeframe]}', moment, zone)"
 
+
+# The vwap and the number of trades of several bars: known when every bar's is.
+_KNOWN: Final = f"""CASE WHEN sum(volume) > 0 AND bool_and(vwap IS NOT NULL OR volume = 0)
+            THEN round(sum(vwap * volume) / sum(volume), {VWAP_SCALE}) END,
+       CASE WHEN bool_and(trades_count IS NOT NULL) THEN sum(trades_count)::bigint END"""
 
 # The spans of whole intervals that :start to :end touches; the end is the next interval's start.
 _BOUNDS: Final = """
@@ -197,9 +217,7 @@ INSERT INTO market.bars AS stored (instrument_id, timeframe, time, source, open,
 SELECT instrument_id, CAST(:timeframe AS text), bucket, source,
        (array_agg(open ORDER BY moment, sequence))[1], max(high), min(low),
        (array_agg(close ORDER BY moment DESC, sequence DESC))[1], sum(volume),
-       CASE WHEN sum(volume) > 0 AND bool_and(vwap IS NOT NULL OR volume = 0)
-            THEN round(sum(vwap * volume) / sum(volume), {scale}) END,
-       CASE WHEN bool_and(trades_count IS NOT NULL) THEN sum(trades_count)::bigint END
+       {known}
 FROM part
 WHERE bucket BETWEEN CAST(:first AS timestamptz) AND CAST(:last AS timestamptz)
 GROUP BY instrument_id, bucket, source
@@ -256,9 +274,7 @@ made AS (
   SELECT instrument_id, "on", source, timeframe,
          (array_agg(open ORDER BY time))[1], max(high), min(low),
          (array_agg(close ORDER BY time DESC))[1], sum(volume), count(*),
-         CASE WHEN sum(volume) > 0 AND bool_and(vwap IS NOT NULL OR volume = 0)
-              THEN round(sum(vwap * volume) / sum(volume), {VWAP_SCALE}) END,
-         CASE WHEN bool_and(trades_count IS NOT NULL) THEN sum(trades_count)::bigint END
+         {_KNOWN}
   FROM part WHERE coarseness = 1
   GROUP BY instrument_id, "on", source, timeframe
   ON CONFLICT (instrument_id, "on", source) DO UPDATE

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain import Database
-from domain.errors import InvalidData
+from domain.errors import InvalidData, NotFound
 from domain.market.ingesting import ingest_bars
 from domain.market.rolling_up import Span, bars_from_bars, rebuild_days, roll_up_days
 from domain.market.terms import Timeframe
@@ -128,6 +128,16 @@ async def test_a_base_that_does_not_fit_is_refused_before_anything_is_read(
     span = Span(UUID(int=0), OPENING, OPENING + DAY)
     with pytest.raises(InvalidData, match="whole number of times"):
         await bars_from_bars(None, span, timeframe, base=base)  # type: ignore[arg-type]
+
+
+async def test_a_span_without_time_zone_or_instrument_is_refused(db: Database) -> None:
+    nobody = UUID("01900000-0000-7000-8000-000000000001")
+    with pytest.raises(InvalidData, match="start"):
+        Span(nobody, OPENING.replace(tzinfo=None), OPENING)
+    with pytest.raises(NotFound, match=str(nobody)):
+        async with db.transaction(system="test") as unit:
+            span = Span(nobody, OPENING, OPENING + DAY)
+            await bars_from_bars(unit, span, Timeframe.H1, base=Timeframe.M1)
 
 
 async def test_a_volume_of_fractions_is_added_exactly(db: Database) -> None:
