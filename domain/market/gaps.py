@@ -14,6 +14,7 @@ from sqlalchemy import text
 from domain.db.unit import Unit
 from domain.errors import InvalidData
 from domain.market.calendars import Session, TradingCalendar
+from domain.market.models import Instrument
 from domain.market.terms import Timeframe
 
 
@@ -64,7 +65,9 @@ async def find_gaps(
 
     Raises:
         InvalidData: The timeframe is longer than a day, or the calendar does not know the days.
+        NotFound: There is no such instrument.
     """
+    await unit[Instrument].get(series.instrument_id)
     sessions = calendar.sessions(start, end)
     if not sessions:
         return []

@@ -2,13 +2,14 @@
 
 import sys
 from datetime import UTC, date, datetime, time, timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain import Database
-from domain.errors import ConfigurationError, InvalidData
+from domain.errors import ConfigurationError, InvalidData, NotFound
 from domain.market.calendars import AlwaysOpen, ExchangeCalendar, ListedSessions, Session
 from domain.market.gaps import Gap, Series, find_gaps
 from domain.market.ingesting import ingest_bars
@@ -85,6 +86,15 @@ async def test_the_minutes_of_a_session_are_expected_and_no_others(db: Database)
         )
     assert found == [Gap(lunch[0], lunch[-1], 5)]
     assert [gap.missing for gap in other] == [390]
+
+
+async def test_an_instrument_that_is_not_there_is_no_gap(db: Database) -> None:
+    nobody = Series(UUID("01900000-0000-7000-8000-000000000001"), Timeframe.D1)
+    async with db.read(system="test") as unit:
+        with pytest.raises(NotFound):
+            await find_gaps(
+                unit, nobody, AlwaysOpen(), start=date(2026, 1, 1), end=date(2026, 2, 1)
+            )
 
 
 async def test_a_week_has_no_gaps_to_look_for(db: Database) -> None:
