@@ -126,25 +126,15 @@ class BarView(RecordView, model=Bar):
         return f"{record.instrument}, {record.timeframe} of {record.time:%Y-%m-%d %H:%M} UTC"
 
 
-class ArchivedBarView(RecordView, model=ArchivedBar):
-    """Archived bars."""
+class ArchivedBarView(BarView, model=ArchivedBar):
+    """Archived bars, shown as bars are."""
 
     name, name_plural, path = "Archived bar", "Archived bars", "archived-bars"
-    category = _CATEGORY
     about = "Bars that retention moved out of the way."
-    columns = ("instrument", "timeframe", "time", "open", "high", "low", "close", "volume")
     order = (ArchivedBar.instrument_id, ArchivedBar.timeframe, ArchivedBar.time)
-    keys = ("instrument_id",)
-    pickers = ("instrument_id",)
-    time_column = "time"
-    filters = ("timeframe",)
     is_part = True
     hint = "tradekeep series maintain"
     hint_about = "Bars older than TRADEKEEP_KEEP_BARS_DAYS are moved here by"
-
-    def heading(self, record: Any) -> str:
-        """Return ``AAPL, 1h of 2024-03-15 14:00 UTC``."""
-        return f"{record.instrument}, {record.timeframe} of {record.time:%Y-%m-%d %H:%M} UTC"
 
 
 class DailyBarView(RecordView, model=DailyBar):

@@ -612,7 +612,7 @@ def upgrade() -> None:
     op.create_table('stale_days',
     sa.Column('instrument_id', sa.Uuid(), nullable=False, comment='The instrument'),
     sa.Column('on', sa.Date(), nullable=False, comment='UTC day of the bars'),
-    sa.Column('marked_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False, comment='When the last of them changed, UTC'),
+    sa.Column('marked_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False, comment='When it was marked first, UTC'),
     sa.ForeignKeyConstraint(['instrument_id'], ['market.instruments.id'], name=op.f('fk_stale_days_instrument_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('instrument_id', 'on', name=op.f('pk_stale_days')),
     schema='market',

@@ -5,7 +5,7 @@ What should be there is said by a trading calendar, so holidays and early closes
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -86,7 +86,7 @@ def _question(series: Series, sessions: Sequence[Session]) -> tuple[Any, dict[st
     if series.timeframe is Timeframe.D1:
         return _DAYS, parameters | {"days": [session.on for session in sessions]}
     step = series.timeframe.step
-    if step is None or step > timedelta(days=1):
+    if step is None:
         raise InvalidData("timeframe", series.timeframe.value, "be a day or shorter")
     closes = [session.closes_at for session in sessions]
     return _INTERVALS, parameters | {"closes": closes, "step": step}

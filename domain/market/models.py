@@ -272,6 +272,14 @@ class BarColumns(MappedAsDataclass, kw_only=True, eq=False, repr=False):
     )
 
 
+_BARS_GROW = series(
+    by="time",
+    every=timedelta(days=30),
+    coarse_after=timedelta(days=730),
+    segment_by="instrument_id",
+)
+
+
 def _bar_checks() -> tuple[CheckConstraint, ...]:
     return (
         CheckConstraint(
@@ -292,12 +300,7 @@ class Bar(BarColumns, Base, kw_only=True, eq=False, repr=False):
         {
             "schema": _SCHEMA,
             "comment": "Price bars, raw",
-            "info": series(
-                by="time",
-                every=timedelta(days=30),
-                coarse_after=timedelta(days=730),
-                segment_by="instrument_id",
-            ),
+            "info": _BARS_GROW,
         },
     )
 
@@ -313,12 +316,7 @@ class ArchivedBar(BarColumns, Base, kw_only=True, eq=False, repr=False):
         {
             "schema": _SCHEMA,
             "comment": "Price bars that retention moved out of market.bars",
-            "info": series(
-                by="time",
-                every=timedelta(days=30),
-                coarse_after=timedelta(days=730),
-                segment_by="instrument_id",
-            ),
+            "info": _BARS_GROW,
         },
     )
 
@@ -377,7 +375,7 @@ class StaleDay(Base, kw_only=True, eq=False, repr=False):
     )
     on: Mapped[date] = mapped_column(primary_key=True, comment="UTC day of the bars")
     marked_at: Mapped[datetime] = mapped_column(
-        init=False, server_default=func.now(), comment="When the last of them changed, UTC"
+        init=False, server_default=func.now(), comment="When it was marked first, UTC"
     )
 
 

@@ -228,7 +228,8 @@ RETURNING stored.instrument_id, stored.time
 ),
 marked AS (
   INSERT INTO market.stale_days (instrument_id, "on")
-  SELECT DISTINCT instrument_id, (time AT TIME ZONE 'UTC')::date FROM written
+  -- In the order of `mark_days`: two batches in different orders would wait for each other.
+  SELECT DISTINCT instrument_id, (time AT TIME ZONE 'UTC')::date FROM written ORDER BY 1, 2
   ON CONFLICT (instrument_id, "on") DO UPDATE SET "on" = excluded."on"
 )
 SELECT count(*) FROM written
