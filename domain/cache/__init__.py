@@ -1,0 +1,1 @@
+"""Answers that are kept in Redis and never older than a commit."""
