@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     cache_prefix: str = Field(default="tradekeep", pattern=r"^[a-z0-9_.-]{1,40}$")
     cache_budget: float = Field(default=0.05, gt=0, le=10)
     cache_strict: bool = False
+    cache_outbox_always: bool = False
     cache_intent_seconds: float = Field(default=10, ge=1, le=300)
     cache_loaders: int = Field(default=8, ge=1, le=200)
     cache_hot_seconds: float = Field(default=5, gt=0, le=86_400)

@@ -43,9 +43,7 @@ def written(part: Part) -> str:
         part = as_utc(part).strftime("%Y%m%dT%H%M%S.%fZ")
     text = str(part)
     if not 1 <= len(text) <= _LONGEST_PART:
-        raise InvalidData(
-            "key", text[:_LONGEST_PART], f"have parts of 1 to {_LONGEST_PART} characters"
-        )
+        raise InvalidData("key", text[:_LONGEST_PART], "have parts of 1 to 200 characters")
     return quote(text, safe=_PLAIN)
 
 
@@ -80,6 +78,10 @@ class Keyspace:
     def tag(self, name: str, value: Part = None) -> str:
         """Return the key of a tag: what many cached answers depend on together."""
         return f"{self.prefix}:tag:{{{name}:{written(value)}}}"
+
+    def statistics(self) -> str:
+        """Return the key of what all processes counted (hash)."""
+        return f"{self.prefix}:statistics"
 
     # Live data: bare JSON, prices as strings
 
@@ -120,7 +122,7 @@ class Keyspace:
         return f"{self.prefix}:{{leaderboard}}:top"
 
     def since_inception(self, agent_id: UUID) -> str:
-        """Return the key of an agent's equity since inception (JSON); ``since_inception:{model}``."""
+        """Return the key of an agent's equity series (JSON); ``since_inception:{model}``."""
         return f"{self.prefix}:since_inception:{{{agent_id}}}"
 
     def conversation(self, conversation_id: UUID) -> str:
