@@ -259,14 +259,15 @@ class Engine:
         except BaseException:
             self._release(question, lease)
             raise
-        filling = time.monotonic()
+        # Jittered, so that what was stored together does not end together.
+        seconds = _ttl(question.policy, value) + question.policy.spare
+        seconds *= random.uniform(0.9, 1.0)  # noqa: S311 - jitter, no secret
         try:
-            kept = (_ttl(question.policy, value) + question.policy.spare) * random.uniform(0.9, 1.0)  # noqa: S311 - jitter, no secret
-            if await self._store.fill(question.key, lease.token, written, kept):
-                return _Answer(value, filling)
-            self._statistics.count(question.name, Outcome.REJECTED)
+            if not await self._store.fill(question.key, lease.token, written, seconds):
+                self._statistics.count(question.name, Outcome.REJECTED)
         except Unavailable:
             self._release(question, lease)
+        # Stored or not: a write of what a tag stands for may have come after `began`.
         return _Answer(value, began)
 
     # The background

@@ -273,14 +273,19 @@ def _before_commit(session: Session) -> None:
 
 @event.listens_for(WriteSession, "after_commit")
 def _after_commit(session: Session) -> None:
-    if writer := writer_of(session):
+    writer = writer_of(session)
+    # Sent for savepoints too, when the transaction is not through.
+    if writer is not None and not session.in_nested_transaction():
         writer.after_end(is_commit=True)
 
 
 @event.listens_for(WriteSession, "after_rollback")
 def _after_rollback(session: Session) -> None:
-    if writer := writer_of(session):
-        writer.flushing(is_on=False)
+    writer = writer_of(session)
+    if writer is None:
+        return
+    writer.flushing(is_on=False)
+    if not session.in_nested_transaction():
         writer.after_end(is_commit=False)
 
 
