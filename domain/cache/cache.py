@@ -36,6 +36,7 @@ _log: Final = logging.getLogger(__name__)
 _NOBODY: Final = UUID(int=0)
 """The tenant of loaders whose answers are everybody's: no row is owned by it."""
 _ROUND: Final = 3.0
+_MOST_ASKED: Final = 4_096
 
 
 class Sessions(Protocol):
@@ -81,6 +82,7 @@ class Cache:
             self._store, Dependencies(self.keyspace, declared), rules, replay=self._replay_quietly
         )
         self.regions = make_regions(self.keyspace, _seconds(settings), self._store)
+        self._asked: dict[Any, Question[Any]] = {}
         self._upkeep: asyncio.Task[None] | None = None
 
     @property
@@ -130,6 +132,22 @@ class Cache:
             TradekeepError: What loading raised.
         """
         return await self._engine.get(self._question(read, given))
+
+    async def ask(self, read: CachedRead[Any, T], user: UUID | None, args: tuple[Any, ...]) -> T:
+        """Return a declared answer by its parameters in order; remembers how the question is put.
+
+        Raises:
+            InvalidData: The parameters are not the declaration's, or a user is missing.
+            TradekeepError: What loading raised.
+        """
+        asked = (read, user, args)
+        question: Question[T] | None = self._asked.get(asked)
+        if question is None:
+            question = self._question(read, read.bind(user, args, {}))
+            self._asked[asked] = question
+            if len(self._asked) > _MOST_ASKED:
+                del self._asked[next(iter(self._asked))]
+        return await self._engine.get(question)
 
     async def get_within(
         self, unit: Unit, read: CachedRead[Any, T], given: Mapping[str, Part]

@@ -26,7 +26,7 @@ from domain.cache.dependencies import Dependencies, Touches, cascade, deletes, w
 from domain.cache.guarded import GuardedStore
 from domain.cache.pending import put_off
 from domain.cache.statements import equalities
-from domain.cache.store import Touched, new_stamp
+from domain.cache.store import Ended, Touched, new_stamp
 from domain.db.driver import ScopedConnection
 from domain.db.orm import Base
 from domain.db.scope import Scope
@@ -36,6 +36,7 @@ from domain.errors import Unavailable
 
 _log: Final = logging.getLogger(__name__)
 _TRIES: Final = 6
+_TOGETHER: Final = 0.001
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Invalidation:
         self.dependencies = dependencies
         self._rules = rules
         self._replay = replay
+        self._ending: list[Ended] = []
+        self._is_put_off = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def new_writer(self) -> "Writer":
@@ -107,24 +110,31 @@ class Invalidation:
 
     def end_soon(self, name: str, touched: Touched, *, put_off: bool) -> None:
         """Tell the store that a transaction is through, without keeping the writer waiting."""
-        task = asyncio.create_task(self._end(name, touched, put_off=put_off))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._ending.append(Ended(name, touched))
+        self._is_put_off |= put_off
+        if len(self._ending) == 1:
+            task = asyncio.create_task(self._end())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def aclose(self) -> None:
         """Wait until the store has heard of everything, or was found not to answer."""
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _end(self, name: str, touched: Touched, *, put_off: bool) -> None:
+    async def _end(self) -> None:
+        # Those who commit at the same time are told of together.
+        await asyncio.sleep(_TOGETHER)
+        ended, self._ending = self._ending, []
+        put_off, self._is_put_off = self._is_put_off, False
         for attempt in range(_TRIES):
             try:
-                await self._store.end(name, touched)
+                await self._store.end(ended)
                 break
             except Unavailable:
                 await asyncio.sleep(0.05 * 2**attempt)
         else:
-            _log.warning("a write intent runs out by itself: the cache's server does not answer")
+            _log.warning("write intents run out by themselves: the cache's server does not answer")
         if put_off:
             await self._replay()
 
