@@ -71,10 +71,29 @@ class Rows:
 
     model: type[Base]
     key: Mapping[str, str]
+    ignored: frozenset[str] = frozenset()
 
     def __init__(self, model: type[Base], **key: str) -> None:
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "key", key)
+
+    def ignoring(self, *attributes: str) -> "Rows":
+        """Return these rows, but an UPDATE of nothing except `attributes` makes nothing stale.
+
+        The loader must not read them, nor columns that the server generates from them. What the
+        mapper changes by itself, ``updated_at`` and ``version``, is named like the rest.
+
+        Raises:
+            InvalidData: The model has no such attribute.
+        """
+        known = mapping_of(self.model).column_attrs
+        for name in attributes:
+            if name not in known:
+                raise InvalidData("ignoring", name, f"be an attribute of {self.model.__name__}")
+        columns = frozenset(_column(known[name]).name for name in attributes)
+        rows = Rows(self.model, **self.key)
+        object.__setattr__(rows, "ignored", columns)
+        return rows
 
     @property
     def table(self) -> Table:
