@@ -124,7 +124,7 @@ def _column(attribute: Any) -> Column[Any]:
     return column
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class CachedRead(Generic[P, T]):
     """A declared answer.
 
@@ -228,6 +228,19 @@ def cached(
         return read
 
     return declare
+
+
+def also_stale_by(read: CachedRead[Any, Any], *rows: Rows) -> None:
+    """Let more rows make an answer stale: for a layer above, whose rows its area does not know.
+
+    Call it where the areas are put together, before the first `Cache` is built.
+
+    Raises:
+        InvalidData: A parameter or an attribute does not exist.
+    """
+    stale_by = (*read.stale_by, *rows)
+    read.groups = _groups(read.audience, read.parameters, stale_by)
+    read.stale_by = stale_by
 
 
 def _groups(
