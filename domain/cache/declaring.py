@@ -250,6 +250,8 @@ def _groups(
     groups: dict[tuple[str, ...], None] = {(): None}
     if audience is Audience.OWNER:
         groups[USER,] = None
+        # Staff write rows by their key and name no owner.
+        groups[parameters[1:]] = None
     for rows in stale_by:
         named = rows.columns(audience)
         if unknown := named.keys() - set(parameters):

@@ -25,7 +25,7 @@ from sqlalchemy.util import await_only
 from domain.cache.dependencies import Dependencies, Touches, cascaded, deletes, written_tables
 from domain.cache.guarded import GuardedStore
 from domain.cache.pending import put_off
-from domain.cache.statements import assigned, equalities, writing
+from domain.cache.statements import assigned, changed_by_itself, equalities, writing
 from domain.cache.store import Touched, new_stamp
 from domain.db.driver import ScopedConnection
 from domain.db.orm import Base
@@ -264,7 +264,8 @@ def _after_flush(session: Session, *_: Any) -> None:
         return
     writer.flushing(is_on=False)
     for entity in session.new:
-        for table, values in _rows_of(entity):
+        # Its state before is none: that would name everything.
+        for table, values in _rows_of(entity)[-1:]:
             writer.row(table, values)
     for entity in session.dirty:
         for table, values in _rows_of(entity):
@@ -351,7 +352,7 @@ def _changes(entity: object) -> frozenset[str] | None:
     if not changed:
         return None
     columns = state.mapper.local_table.columns
-    automatic = {col.name for col in columns if col.onupdate or col.server_onupdate}
+    automatic = changed_by_itself(columns)
     version = state.mapper.version_id_col
     counted = set() if version is None else {str(version.name)}
     return frozenset(changed | automatic | counted)

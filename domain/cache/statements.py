@@ -1,6 +1,6 @@
 """What a plain INSERT, UPDATE or DELETE says about the rows it writes, before and after."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Column, Delete, Insert, Table, Update
@@ -33,9 +33,13 @@ def assigned(statement: Any, context: Any) -> frozenset[str] | None:
     """Return the columns that a statement changes at most; None when it is no UPDATE."""
     if not isinstance(statement, Update):
         return None
-    columns = statement.table.columns
-    automatic = {col.name for col in columns if col.onupdate or col.server_onupdate}
-    return frozenset(_changed(statement, context) | automatic)
+    return frozenset(_changed(statement, context) | changed_by_itself(statement.table.columns))
+
+
+def changed_by_itself(columns: Iterable[Any]) -> set[str]:
+    """Return the columns that every UPDATE changes; generated ones follow others."""
+    automatic = (col for col in columns if col.onupdate or col.server_onupdate)
+    return {col.name for col in automatic if col.computed is None}
 
 
 def _is(target: Any, table: str) -> bool:
