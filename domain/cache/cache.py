@@ -37,6 +37,7 @@ _NOBODY: Final = UUID(int=0)
 """The tenant of loaders whose answers are everybody's: no row is owned by it."""
 _ROUND: Final = 3.0
 _MOST_ASKED: Final = 4_096
+_TURN: Final = "cache_turn"
 
 
 class Sessions(Protocol):
@@ -164,8 +165,10 @@ class Cache:
         has_written = writer is not None and writer.has_written
         if has_written or session.new or session.dirty or session.deleted:
             self.statistics.count(read.name, Outcome.BYPASS)
-            await unit.session.flush()
-            return await read.load(unit, **_own(read, given))
+            # One session answers one question at a time; callers may ask several together.
+            async with session.info.setdefault(_TURN, asyncio.Lock()):
+                await unit.session.flush()
+                return await read.load(unit, **_own(read, given))
         return await self.get(read, given)
 
     async def peek(self, read: CachedRead[Any, T], given: Mapping[str, Part]) -> Envelope[T] | None:

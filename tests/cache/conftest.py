@@ -14,6 +14,7 @@ from domain.cache import Rows, Tier, cached
 from domain.db.unit import ReadUnit
 from domain.research.models import Watchlist
 from domain.settings import Settings
+from tests.cache.worlds import World, make_world
 from tests.factories.identity import make_user
 
 
@@ -119,3 +120,9 @@ async def either_desk(open_database: OpenDatabase, loads: Loads, store: str) -> 
     """A desk on a server and one on memory."""
     async with opened_desk(open_database(redis_url=store)) as found:
         yield found
+
+
+@pytest.fixture
+async def world(open_database: OpenDatabase) -> AsyncIterator[World]:
+    async with open_database() as db:
+        yield await make_world(db)
