@@ -106,6 +106,7 @@ async def opened_desk(database: AbstractAsyncContextManager[Database]) -> AsyncI
             user = await make_user(unit)
             row = unit.watchlists.add(Watchlist(user_id=user.id, name="first"))
             await unit.flush()
+        await db.cache.invalidation.aclose()  # what was just written may be kept again
         yield Desk(db, user.id, row.id)
 
 
