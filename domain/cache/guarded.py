@@ -75,13 +75,15 @@ class GuardedStore:
         """
         await self._ask(lambda: self._store.release(key, token))
 
-    async def begin(self, writer: str, touched: Touched, seconds: float) -> None:
+    async def begin(
+        self, writer: str, touched: Touched, seconds: float, ended: Sequence[Ended] = ()
+    ) -> None:
         """See `Store.begin`.
 
         Raises:
             Unavailable: The store did not answer in time.
         """
-        await self._ask(lambda: self._store.begin(writer, touched, seconds))
+        await self._ask(lambda: self._store.begin(writer, touched, seconds, ended))
 
     async def end(self, ended: Sequence[Ended]) -> None:
         """See `Store.end`.

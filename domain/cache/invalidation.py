@@ -12,7 +12,7 @@ A COMMIT whose outcome is unknown leaves its intent to run out by itself.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from sqlalchemy.util import await_only
 from domain.cache.dependencies import Dependencies, Touches, cascaded, deletes, written_tables
 from domain.cache.guarded import GuardedStore
 from domain.cache.pending import put_off
-from domain.cache.statements import assigned, changed_by_itself, equalities, writing
+from domain.cache.statements import changed_by_itself, said
 from domain.cache.store import Ended, Touched, new_stamp
 from domain.db.driver import ScopedConnection
 from domain.db.orm import Base
@@ -95,9 +95,12 @@ class Invalidation:
         Raises:
             Unavailable: The store does not answer, and the rules are strict.
         """
+        ended = self._take_ended()
         try:
-            await self._store.begin(writer.name, touched, self._rules.intent_seconds)
+            await self._store.begin(writer.name, touched, self._rules.intent_seconds, ended)
         except Unavailable:
+            for done in ended:
+                self.end_soon(done.writer, done.touched, put_off=False)
             if self._rules.strict:
                 raise
             return False
@@ -112,7 +115,7 @@ class Invalidation:
         """Tell the store that a transaction is through, without keeping the writer waiting."""
         self._ending.append(Ended(name, touched))
         self._is_put_off |= put_off
-        if len(self._ending) == 1:
+        if not self._tasks:
             task = asyncio.create_task(self._end())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -123,20 +126,29 @@ class Invalidation:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _end(self) -> None:
-        # Those who commit at the same time are told of together.
-        await asyncio.sleep(_TOGETHER)
-        ended, self._ending = self._ending, []
-        put_off, self._is_put_off = self._is_put_off, False
+        """Tell the store of all that are through, until none is left."""
+        while self._ending or self._is_put_off:
+            # Those who commit at the same time are told of together, or with the next BEGIN.
+            await asyncio.sleep(_TOGETHER)
+            put_off, self._is_put_off = self._is_put_off, False
+            ended = self._take_ended()
+            if ended:
+                await self._tell(ended)
+            if put_off:
+                await self._replay()
+
+    async def _tell(self, ended: Sequence[Ended]) -> None:
         for attempt in range(_TRIES):
             try:
-                await self._store.end(ended)
-                break
+                return await self._store.end(ended)
             except Unavailable:
                 await asyncio.sleep(0.05 * 2**attempt)
-        else:
-            _log.warning("write intents run out by themselves: the cache's server does not answer")
-        if put_off:
-            await self._replay()
+        _log.warning("write intents run out by themselves: the cache's server does not answer")
+        return None
+
+    def _take_ended(self) -> list[Ended]:
+        ended, self._ending = self._ending, []
+        return ended
 
 
 @dataclass
@@ -197,9 +209,9 @@ class Writer:
         self.has_written = True
         shared = self._shared()
         for name in tables:
-            plain = writing(context, name)
-            known = shared | equalities(plain, name, context)
-            self._touch(name, known, assigned(plain, context))
+            rows = said(context, name)
+            known = shared | rows.values(context)
+            self._touch(name, known, rows.assigned)
             if deletes(sql):
                 self._touch_children(Base.metadata.tables.get(name), known)
 

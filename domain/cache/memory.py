@@ -51,8 +51,11 @@ class MemoryStore:
         if self._get(f"{key}:l") == token.encode():
             self._kept.pop(f"{key}:l", None)
 
-    async def begin(self, writer: str, touched: Touched, seconds: float) -> None:
+    async def begin(
+        self, writer: str, touched: Touched, seconds: float, ended: Sequence[Ended] = ()
+    ) -> None:
         """Let nothing be served or stored for `touched` until `end`, `seconds` at most."""
+        await self.end(ended)
         deadline = time.monotonic() + seconds
         for name in touched.keys | touched.tags:
             self._writers.setdefault(name, {})[writer] = deadline
@@ -153,7 +156,9 @@ class NullStore:
     async def release(self, key: str, token: str) -> None:
         """Do nothing."""
 
-    async def begin(self, writer: str, touched: Touched, seconds: float) -> None:
+    async def begin(
+        self, writer: str, touched: Touched, seconds: float, ended: Sequence[Ended] = ()
+    ) -> None:
         """Do nothing."""
 
     async def end(self, ended: Sequence[Ended]) -> None:

@@ -1,7 +1,12 @@
-"""What a plain INSERT, UPDATE or DELETE says about the rows it writes, before and after."""
+"""What a plain INSERT, UPDATE or DELETE says about the rows it writes, before and after.
+
+It is worked out once for a statement that SQLAlchemy compiled once, whatever its parameters are.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Column, Delete, Insert, Table, Update
 from sqlalchemy.dialects.postgresql.dml import OnConflictDoUpdate
@@ -11,14 +16,75 @@ from sqlalchemy.sql.elements import BinaryExpression, BindParameter, BooleanClau
 from domain.db.written import owner_follows
 
 
-def writing(context: Any, table: str) -> Any:
-    """Return the part of a statement that writes `table`: itself, or a CTE of it; None for text.
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a statement says about the rows of one table that it writes.
+
+    Args:
+        fixed: The columns that have one value in all of them, with the parameter that holds it.
+        assigned: The columns that it changes at most; None when it is no UPDATE.
+    """
+
+    fixed: tuple[tuple[str, str], ...] = ()
+    assigned: frozenset[str] | None = None
+
+    def values(self, context: Any) -> dict[str, Any]:
+        """Return the values that all rows share in one execution."""
+        if not self.fixed or len(context.compiled_parameters) != 1:
+            return {}
+        (parameters,) = context.compiled_parameters
+        return {column: parameters[name] for column, name in self.fixed if name in parameters}
+
+
+_NOTHING: Final = Said()
+_known: Final[WeakKeyDictionary[Any, dict[str, Said]]] = WeakKeyDictionary()
+
+
+def said(context: Any, table: str) -> Said:
+    """Return what a statement says about the rows of `table` that it writes; of text, nothing.
 
     Args:
         context: SQLAlchemy's execution context, if there is one.
         table: ``schema.name``.
     """
     compiled = getattr(context, "compiled", None)
+    if compiled is None:
+        return _NOTHING
+    by_table = _known.setdefault(compiled, {})
+    found = by_table.get(table)
+    if found is None:
+        found = by_table[table] = _said(compiled, table)
+    return found
+
+
+def changed_by_itself(columns: Iterable[Any]) -> set[str]:
+    """Return the columns that every UPDATE changes; generated ones follow others."""
+    automatic = (col for col in columns if col.onupdate or col.server_onupdate)
+    return {col.name for col in automatic if col.computed is None}
+
+
+def _said(compiled: Any, table: str) -> Said:
+    statement = _writing(compiled, table)
+    if isinstance(statement, Insert):
+        return Said(tuple(_inserted(statement)))
+    if statement is None:
+        return _NOTHING
+    names: Mapping[Any, str] = compiled.bind_names
+    fixed = {
+        column: names[bind]
+        for criterion in statement._where_criteria  # noqa: SLF001 - whereclause is made of them
+        for column, bind in _fixed(criterion, table)
+        if bind in names
+    }
+    if isinstance(statement, Delete):
+        return Said(tuple(fixed.items()))
+    changed = _changed(statement, compiled)
+    kept = tuple((column, name) for column, name in fixed.items() if column not in changed)
+    return Said(kept, frozenset(changed | changed_by_itself(statement.table.columns)))
+
+
+def _writing(compiled: Any, table: str) -> Insert | Update | Delete | None:
+    """Return the part of a statement that writes `table`: itself, or a CTE of it."""
     ctes = getattr(compiled, "ctes", None) or ()
     parts = [getattr(compiled, "statement", None), *(cte.element for cte in ctes)]
     found = [
@@ -29,49 +95,8 @@ def writing(context: Any, table: str) -> Any:
     return found[0] if len(found) == 1 else None
 
 
-def assigned(statement: Any, context: Any) -> frozenset[str] | None:
-    """Return the columns that a statement changes at most; None when it is no UPDATE."""
-    if not isinstance(statement, Update):
-        return None
-    return frozenset(_changed(statement, context) | changed_by_itself(statement.table.columns))
-
-
-def changed_by_itself(columns: Iterable[Any]) -> set[str]:
-    """Return the columns that every UPDATE changes; generated ones follow others."""
-    automatic = (col for col in columns if col.onupdate or col.server_onupdate)
-    return {col.name for col in automatic if col.computed is None}
-
-
 def _is(target: Any, table: str) -> bool:
     return getattr(target, "fullname", None) == table
-
-
-def equalities(statement: Any, table: str, context: Any) -> dict[str, Any]:
-    """Return the column values that all rows of `table` written by a statement share.
-
-    Args:
-        statement: What `writing` found.
-        table: ``schema.name``.
-        context: SQLAlchemy's execution context.
-    """
-    if not isinstance(statement, Insert | Update | Delete):
-        return {}
-    parameters = context.compiled_parameters
-    if len(parameters) != 1:
-        return {}
-    target = statement.table
-    assert isinstance(target, Table)  # noqa: S101 - `writing` looked at its name
-    if isinstance(statement, Insert):
-        return _inserted(statement, target, parameters[0])
-    names = context.compiled.bind_names
-    fixed = {
-        column: parameters[0][names[bind]]
-        for criterion in statement._where_criteria  # noqa: SLF001 - whereclause is made of them
-        for column, bind in _fixed(criterion, table)
-        if bind in names and names[bind] in parameters[0]
-    }
-    changed = _changed(statement, context) if isinstance(statement, Update) else set()
-    return {name: value for name, value in fixed.items() if name not in changed}
 
 
 def _fixed(criterion: Any, table: str) -> Iterator[tuple[str, BindParameter[Any]]]:
@@ -88,27 +113,28 @@ def _fixed(criterion: Any, table: str) -> Iterator[tuple[str, BindParameter[Any]
             yield left.name, right
 
 
-def _changed(statement: Update, context: Any) -> set[str]:
+def _changed(statement: Update, compiled: Any) -> set[str]:
     """Return the columns that an UPDATE assigns."""
     given = [
         *(statement._values or {}),  # noqa: SLF001 - no public way to see it
-        *(context.compiled.column_keys or ()),
+        *(compiled.column_keys or ()),
     ]
     return {str(getattr(name, "name", name)) for name in given}
 
 
-def _inserted(statement: Insert, table: Table, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _inserted(statement: Insert) -> Iterator[tuple[str, str]]:
     if statement.select is not None:
-        return {}
-    values = {
-        column.name: parameters[column.key] for column in table.columns if column.key in parameters
-    }
+        return
+    table = statement.table
+    assert isinstance(table, Table)  # noqa: S101 - `_writing` looked at its name
     conflict = statement._post_values_clause  # noqa: SLF001 - no public way to see it
-    if not isinstance(conflict, OnConflictDoUpdate):
-        return values
-    # A row that was there has the conflict's key for certain; its other columns may differ.
-    targets = conflict.inferred_target_elements or ()
-    certain = {str(getattr(element, "name", element)) for element in targets}
-    if owner_follows(table, certain):
-        certain.add("user_id")
-    return {name: value for name, value in values.items() if name in certain}
+    certain = None
+    if isinstance(conflict, OnConflictDoUpdate):
+        # A row that was there has the conflict's key for certain; other columns may differ.
+        targets = conflict.inferred_target_elements or ()
+        certain = {str(getattr(element, "name", element)) for element in targets}
+        if owner_follows(table, certain):
+            certain.add("user_id")
+    for column in table.columns:
+        if certain is None or column.name in certain:
+            yield column.name, column.key

@@ -79,8 +79,17 @@ class Store(Protocol):
     async def release(self, key: str, token: str) -> None:
         """Give a lease back."""
 
-    async def begin(self, writer: str, touched: Touched, seconds: float) -> None:
-        """Let nothing be served or stored for `touched` until `end`, `seconds` at most."""
+    async def begin(
+        self, writer: str, touched: Touched, seconds: float, ended: Sequence[Ended] = ()
+    ) -> None:
+        """Let nothing be served or stored for `touched` until `end`, `seconds` at most.
+
+        Args:
+            writer: Who writes.
+            touched: What it makes stale.
+            seconds: How long at most.
+            ended: Other writers that are through, told of in the same round trip.
+        """
 
     async def end(self, ended: Sequence[Ended]) -> None:
         """Let answers be stored again, after writers that are through."""
@@ -121,6 +130,18 @@ def _three(key: str) -> tuple[str, str, str]:
 
 def _two(tag: str) -> tuple[str, str]:
     return tag, f"{tag}:w"
+
+
+def _endings(ended: Sequence[Ended]) -> "list[_Call]":
+    calls: list[_Call] = [
+        (scripts.END, _three(key), (done.writer,)) for done in ended for key in done.touched.keys
+    ]
+    calls += [
+        (scripts.END_TAG, _two(tag), (done.writer, new_stamp(), _ms(TAG_SECONDS)))
+        for done in ended
+        for tag in done.touched.tags
+    ]
+    return calls
 
 
 _Call = tuple[str, tuple[str, ...], tuple[Any, ...]]
@@ -173,10 +194,20 @@ class RedisStore:
         """Give a lease back."""
         await self._run([(scripts.RELEASE, (f"{key}:l",), (token,))])
 
-    async def begin(self, writer: str, touched: Touched, seconds: float) -> None:
-        """Let nothing be served or stored for `touched` until `end`, `seconds` at most."""
+    async def begin(
+        self, writer: str, touched: Touched, seconds: float, ended: Sequence[Ended] = ()
+    ) -> None:
+        """Let nothing be served or stored for `touched` until `end`, `seconds` at most.
+
+        Args:
+            writer: Who writes.
+            touched: What it makes stale.
+            seconds: How long at most.
+            ended: Other writers that are through, told of in the same round trip.
+        """
         limit, stamp_limit = _ms(seconds), _ms(TAG_SECONDS)
-        calls: list[_Call] = [(scripts.BEGIN, _three(key), (writer, limit)) for key in touched.keys]
+        calls = _endings(ended)
+        calls += [(scripts.BEGIN, _three(key), (writer, limit)) for key in touched.keys]
         calls += [
             (scripts.BEGIN_TAG, _two(tag), (writer, limit, new_stamp(), stamp_limit))
             for tag in touched.tags
@@ -185,17 +216,7 @@ class RedisStore:
 
     async def end(self, ended: Sequence[Ended]) -> None:
         """Let answers be stored again, after writers that are through."""
-        calls: list[_Call] = [
-            (scripts.END, _three(key), (done.writer,))
-            for done in ended
-            for key in done.touched.keys
-        ]
-        calls += [
-            (scripts.END_TAG, _two(tag), (done.writer, new_stamp(), _ms(TAG_SECONDS)))
-            for done in ended
-            for tag in done.touched.tags
-        ]
-        await self._run(calls)
+        await self._run(_endings(ended))
 
     async def add_counts(self, key: str, counts: Mapping[str, int]) -> None:
         """Add to the counters at `key`."""
