@@ -13,6 +13,7 @@ from domain.db.connection import Connections
 from domain.db.unit import ReadUnit, UnitOfWork, repository
 from domain.identity.repositories import (
     ApiKeyRepository,
+    NotificationAddressRepository,
     OAuthTokenRepository,
     UserPreferencesRepository,
     UserRepository,
@@ -40,9 +41,11 @@ from domain.market.repositories import (
     TickRepository,
 )
 from domain.messaging.repositories import (
+    FailedDeliveryRepository,
     NotificationRepository,
     OutboxRepository,
     ProcessedMessageRepository,
+    ScheduledJobRepository,
 )
 from domain.news.repositories import (
     ArticleInstrumentRepository,
@@ -81,6 +84,7 @@ class Repositories:
     api_keys = repository(ApiKeyRepository)
     oauth_tokens = repository(OAuthTokenRepository)
     preferences = repository(UserPreferencesRepository)
+    notification_addresses = repository(NotificationAddressRepository)
 
     currencies = repository(CurrencyRepository)
     instruments = repository(InstrumentRepository)
@@ -106,6 +110,8 @@ class Repositories:
     outbox = repository(OutboxRepository)
     notifications = repository(NotificationRepository)
     processed_messages = repository(ProcessedMessageRepository)
+    failed_deliveries = repository(FailedDeliveryRepository)
+    jobs = repository(ScheduledJobRepository)
 
     agents = repository(AgentRepository)
     agent_analytics = repository(AgentAnalyticsRepository)
