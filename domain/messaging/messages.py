@@ -37,7 +37,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename
         return None if value is None else str(value)
 
 
-class AnalysisComplete(Fact, tag_field="type", tag="analysis_complete"):
+class AnalysisComplete(Fact, frozen=True, tag_field="type", tag="analysis_complete"):
     """An analysis was saved."""
 
     user_id: UUID
@@ -48,7 +48,7 @@ class AnalysisComplete(Fact, tag_field="type", tag="analysis_complete"):
     workflow_id: str | None = None
 
 
-class AlertTriggered(Fact, tag_field="type", tag="alert_triggered"):
+class AlertTriggered(Fact, frozen=True, tag_field="type", tag="alert_triggered"):
     """A rule fired."""
 
     ordered_by: ClassVar[str] = "alert_id"
@@ -68,7 +68,7 @@ class AlertTriggered(Fact, tag_field="type", tag="alert_triggered"):
     triggered_at: Instant | None = None
 
 
-class AlertReported(Fact, tag_field="type", tag="alert_reported"):
+class AlertReported(Fact, frozen=True, tag_field="type", tag="alert_reported"):
     """A program reported something; without a user it is for staff."""
 
     ordered_by: ClassVar[str] = "source"
@@ -82,7 +82,7 @@ class AlertReported(Fact, tag_field="type", tag="alert_reported"):
     tags: tuple[str, ...] = ()
 
 
-class ScreenerComplete(Fact, tag_field="type", tag="screener_complete"):
+class ScreenerComplete(Fact, frozen=True, tag_field="type", tag="screener_complete"):
     """A screener ran."""
 
     user_id: UUID
@@ -93,7 +93,7 @@ class ScreenerComplete(Fact, tag_field="type", tag="screener_complete"):
     notify_channels: tuple[str, ...] = ()
 
 
-class ScreenerDue(Fact, tag_field="type", tag="screener_due"):
+class ScreenerDue(Fact, frozen=True, tag_field="type", tag="screener_due"):
     """A screener's time has come: whoever runs screeners runs it."""
 
     ordered_by: ClassVar[str] = "screener_id"
@@ -105,7 +105,7 @@ class ScreenerDue(Fact, tag_field="type", tag="screener_due"):
     due_at: Instant
 
 
-class Notice(Fact, tag_field="type", tag="notification"):
+class Notice(Fact, frozen=True, tag_field="type", tag="notification"):
     """A user is to be told something on one channel."""
 
     user_id: UUID
@@ -115,7 +115,7 @@ class Notice(Fact, tag_field="type", tag="notification"):
     data: dict[str, Any] | None = None
 
 
-class TradeRecorded(Fact, tag_field="type", tag="trade.recorded"):
+class TradeRecorded(Fact, frozen=True, tag_field="type", tag="trade.recorded"):
     """One trade was booked."""
 
     ordered_by: ClassVar[str] = "portfolio_id"
@@ -130,7 +130,7 @@ class TradeRecorded(Fact, tag_field="type", tag="trade.recorded"):
     side: str | None = None
 
 
-class TradesRecorded(Fact, tag_field="type", tag="trades.recorded"):
+class TradesRecorded(Fact, frozen=True, tag_field="type", tag="trades.recorded"):
     """Several trades were booked at once."""
 
     ordered_by: ClassVar[str] = "portfolio_id"
@@ -140,7 +140,7 @@ class TradesRecorded(Fact, tag_field="type", tag="trades.recorded"):
     instrument_ids: tuple[UUID, ...]
 
 
-class TradeIngested(Fact, tag_field="type", tag="trade.ingest"):
+class TradeIngested(Fact, frozen=True, tag_field="type", tag="trade.ingest"):
     """A trade from outside that is to be booked; sent again, it is booked once.
 
     The instrument is named by its id or its symbol.
