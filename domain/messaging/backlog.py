@@ -54,8 +54,8 @@ async def backlog(unit: Unit) -> Backlog:
     Args:
         unit: A trusted or staff unit.
     """
-    row = (await unit.session.execute(_COUNTED)).one()
-    return Backlog(**row._mapping, at=now())  # noqa: SLF001 - SQLAlchemy's documented accessor
+    row = (await unit.session.execute(_COUNTED)).mappings().one()
+    return Backlog(**row, at=now())
 
 
 _COUNTED: Final = text(

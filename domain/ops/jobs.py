@@ -1,0 +1,148 @@
+"""The jobs of the worker: what every area wants done again and again, and when."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+
+from domain.alerts import observing
+from domain.clock import now
+from domain.database import Database, Worker
+from domain.identity.models import User, UserSession
+from domain.journal.attaching import sweep_attachments
+from domain.market.rolling_up import roll_up_days
+from domain.messaging.messages import ScreenerDue
+from domain.messaging.pruning import prune
+from domain.messaging.publishing import publish
+from domain.messaging.scheduling import Job
+from domain.ops.retention import maintain, retention
+from domain.research.screening import claim_due_screeners
+from domain.storage import Storage
+from domain.trading.valuing import mark_positions
+
+_EXCHANGE: Final = ZoneInfo("America/New_York")
+
+
+def jobs(db: Database, storage: Storage | None = None) -> Sequence[Job]:
+    """Return every job.
+
+    Args:
+        db: An open database; its settings say how long things are kept.
+        storage: Where attachments are; None leaves them alone.
+    """
+    upkeep = Upkeep(db, storage)
+    found = [
+        Job("screeners-due", "* * * * *", upkeep.announce_due_screeners),
+        Job("series-roll-up", "*/5 * * * *", upkeep.roll_up, limit=timedelta(minutes=30)),
+        Job("series-maintain", "17 * * * *", upkeep.maintain_series, limit=timedelta(hours=2)),
+        Job("positions-mark", "*/5 * * * *", upkeep.mark_positions),
+        Job("alerts-expiries", "35 13 * * MON-FRI", upkeep.observe_expiries),
+        Job("alerts-assignment-risk", "*/15 13-21 * * MON-FRI", upkeep.observe_assignment_risk),
+        Job("messages-prune", "37 * * * *", upkeep.prune_messages, limit=timedelta(hours=1)),
+        Job("sessions-prune", "23 3 * * *", upkeep.prune_sessions),
+    ]
+    if storage is not None:
+        found.append(
+            Job("attachments-sweep", "41 3 * * *", upkeep.sweep_attachments, timedelta(hours=2))
+        )
+    return found
+
+
+class Upkeep:
+    """What the jobs do; each says in a few words what it did.
+
+    Args:
+        db: An open database.
+        storage: Where attachments are.
+    """
+
+    def __init__(self, db: Database, storage: Storage | None) -> None:
+        self.db, self.storage = db, storage
+
+    async def announce_due_screeners(self) -> str:
+        """Claim screeners whose time has come and tell whoever runs them."""
+
+        async def some(unit: Worker) -> int:
+            claimed = await claim_due_screeners(unit, limit=100)
+            for screener in claimed:
+                message = ScreenerDue(
+                    user_id=screener.user_id,
+                    screener_id=screener.id,
+                    name=screener.name,
+                    screener_type=screener.screener_type,
+                    due_at=now(),
+                )
+                await publish(unit, message)
+            return len(claimed)
+
+        return f"{await self._until_done(some)} screeners due"
+
+    async def roll_up(self) -> str:
+        """Bring daily bars up to date."""
+        return f"{await self._until_done(roll_up_days)} days rolled up"
+
+    async def maintain_series(self) -> str:
+        """Make pieces of time series ahead; archive, compress and drop old ones."""
+        done = await maintain(self.db, retention(self.db.settings))
+        made, dropped = sum(item.made for item in done), sum(item.dropped for item in done)
+        return (
+            f"{made} pieces made, {sum(item.archived for item in done)} archived, {dropped} dropped"
+        )
+
+    async def mark_positions(self) -> str:
+        """Give open positions the newest prices."""
+        async with self.db.transaction(system="positions-mark") as unit:
+            return f"{await mark_positions(unit)} positions marked"
+
+    async def observe_expiries(self) -> str:
+        """Show the days until contracts expire to the rules about them."""
+        async with self.db.transaction(system="alerts-expiries") as unit:
+            fired = await observing.observe_expiries(unit, now().astimezone(_EXCHANGE).date())
+        return f"{len(fired)} rules fired"
+
+    async def observe_assignment_risk(self) -> str:
+        """Show how far short options are in the money to the rules about it."""
+        async with self.db.transaction(system="alerts-assignment-risk") as unit:
+            day = now().astimezone(_EXCHANGE).date()
+            fired = await observing.observe_assignment_risk(unit, day)
+        return f"{len(fired)} rules fired"
+
+    async def prune_messages(self) -> str:
+        """Delete messages that were delivered long ago."""
+        days = self.db.settings.keep_messages_days
+        if days is None:
+            return "all messages are kept"
+        messages, notes = await prune(self.db, timedelta(days=days))
+        return f"{messages} messages and {notes} notes deleted"
+
+    async def prune_sessions(self) -> str:
+        """Delete logins that ended long ago."""
+        days = self.db.settings.keep_sessions_days
+        if days is None:
+            return "all sessions are kept"
+        ended = UserSession.expires_at < now() - timedelta(days=days)
+        async with self.db.transaction(system="sessions-prune") as unit:
+            return f"{await unit.user_sessions.delete_where(ended)} sessions deleted"
+
+    async def sweep_attachments(self) -> str:
+        """Delete objects of attachments that no row names."""
+        if self.storage is None:
+            return "there is no storage"
+        async with self.db.read(system="attachments-sweep") as reader:
+            users = (await reader.session.scalars(select(User.id))).all()
+        gone = 0
+        for user_id in users:
+            async with self.db.transaction(system="attachments-sweep") as unit:
+                gone += await sweep_attachments(unit, self.storage, user_id)
+        return f"{gone} objects deleted"
+
+    async def _until_done(self, some: Callable[[Worker], Awaitable[int]]) -> int:
+        total = 0
+        while True:
+            async with self.db.transaction(system="worker") as unit:
+                done = await some(unit)
+            total += done
+            if not done:
+                return total
