@@ -253,10 +253,16 @@ def _explained(payload: Mapping[str, Any], text: str) -> InvalidData:
         return InvalidData(field, None, "be given")
     value = _value_at(payload, path)
     if expected := _EXPECTED.match(text):
-        return InvalidData(path or "payload", value, f"be a {expected['kind']}")
+        return InvalidData(path or "payload", value, f"be {_in_words(expected['kind'])}")
     if path == "type":
         return InvalidData(path, value, "be the type of a message")
     return InvalidData(path or "payload", value, f"be valid ({text.partition(' - at ')[0]})")
+
+
+def _in_words(kind: str) -> str:
+    if kind == "datetime":
+        return "a time with its zone"
+    return f"{'an' if kind[0] in 'aeio' else 'a'} {kind}"
 
 
 def _value_at(payload: Any, path: str) -> Any:

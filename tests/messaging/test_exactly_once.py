@@ -164,7 +164,7 @@ def poison(desk: Desk, number: int) -> OutboxMessage:
 REASONS = (
     "InvalidData: quantity must be positive; the side gives the direction, was '-1'",
     "InvalidData: quantity must be a string: a number loses digits, was 1.5",
-    "InvalidData: executedAt must be valid (Expected `datetime` with a timezone component), was '2024-01-02T15:00:00'",
+    "InvalidData: executedAt must be a time with its zone, was '2024-01-02T15:00:00'",
     "InvalidData: side must be buy or sell, was 'long'",
 )
 
@@ -239,8 +239,7 @@ async def check(db: Database, count: int, net: dict[tuple[UUID, str], Decimal]) 
     async with db.snapshot(system="test") as unit:
         held = await unit.session.execute(
             text(
-                "SELECT p.portfolio_id, i.symbol,"
-                " CASE p.side WHEN 'short' THEN -p.quantity ELSE p.quantity END"
+                "SELECT p.portfolio_id, i.symbol, p.quantity"
                 " FROM trading.positions p JOIN market.instruments i ON i.id = p.instrument_id"
                 " WHERE p.status = 'open'"
             )
