@@ -37,7 +37,8 @@ MessageArgument = Annotated[int, typer.Argument(help="Number of the message.")]
 @command
 async def worker_command() -> None:
     """Deliver messages and notices and run jobs until SIGTERM or SIGINT."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("tradekeep").setLevel(logging.INFO)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

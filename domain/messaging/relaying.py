@@ -72,8 +72,9 @@ class Relay:
         busy: list[str] = []
         for _ in range(_LOOKS):
             waiting = await self._look(consumer, busy)
-            if not waiting or (done := await self._hand_over(consumer, waiting)):
-                return done if waiting else 0
+            done = await self._hand_over(consumer, waiting)
+            if done or not waiting:
+                return done
             # Others have these keys; behind them there may be keys that nobody has.
             busy += {item.lane for item in waiting}
         return 0
