@@ -64,7 +64,12 @@ class Sender:
     async def send_due(self) -> int:
         """Send what is due, some at once; return how many attempts were made."""
         claimed = await self._claim()
-        await asyncio.gather(*(self._send(stored) for stored in claimed))
+        outcomes = await asyncio.gather(
+            *(self._send(stored) for stored in claimed), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
         return len(claimed)
 
     async def _claim(self) -> Sequence[Notification]:
