@@ -58,13 +58,11 @@ async def discard(unit: UnitOfWork, consumer: str, message_id: int) -> None:
     failed = await unit.repository(FailedDeliveryRepository).lock((consumer, message_id))
     if failed is None:
         raise NotFound(f"{consumer} has not failed on message {message_id}")
-    message = await unit[OutboxMessage].get(message_id)
-    note = {"discarded_by": unit.scope.actor, "error": failed.last_error}
-    await unit.session.execute(
-        insert(ProcessedMessage).values(
-            consumer=consumer, message_id=str(message.event_id), result=note
-        )
-    )
+    message = await unit[OutboxMessage].find(message_id)
+    if message is not None:
+        note = {"discarded_by": unit.scope.actor, "error": failed.last_error}
+        known = {"consumer": consumer, "message_id": str(message.event_id)}
+        await unit.session.execute(insert(ProcessedMessage).values(**known, result=note))
     await unit.session.execute(
         delete(FailedDelivery).where(
             FailedDelivery.consumer == consumer, FailedDelivery.message_id == message_id

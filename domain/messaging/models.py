@@ -15,7 +15,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column
 
 from domain.db.orm import Base, Owned, Record
 from domain.db.types import ClosedText, OpenText
@@ -97,9 +97,8 @@ class FailedDelivery(Base, kw_only=True, eq=False, repr=False):
     consumer: Mapped[str] = mapped_column(OpenText(), primary_key=True, comment="Who failed")
     message_id: Mapped[int] = mapped_column(
         BigInteger,
-        ForeignKey("messaging.outbox.id", ondelete="CASCADE"),
         primary_key=True,
-        comment="The message",
+        comment="The message: its number in the outbox",
     )
     topic: Mapped[str] = mapped_column(OpenText(), comment="Its topic")
     key: Mapped[str | None] = mapped_column(default=None, comment="Its key: what it holds up")
@@ -112,8 +111,6 @@ class FailedDelivery(Base, kw_only=True, eq=False, repr=False):
     dead_at: Mapped[datetime | None] = mapped_column(
         default=None, comment="When it was given up, UTC; NULL: it is tried again"
     )
-
-    message: Mapped[OutboxMessage] = relationship(init=False, lazy="raise_on_sql")
 
 
 class Notification(Owned, Record, kw_only=True, eq=False, repr=False):

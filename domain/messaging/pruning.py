@@ -16,6 +16,8 @@ async def prune(
 ) -> tuple[int, int]:
     """Delete messages and notes that are older than `keep`.
 
+    Failures on messages whose tenant is gone are deleted too.
+
     A message stays while it waits or while a delivery of it has failed; so do the notes of it:
     without them a retry by one consumer would reach the others again.
 
@@ -29,6 +31,8 @@ async def prune(
         Deleted messages, deleted notes.
     """
     before = {"before": (at or now()) - keep, "limit": _AT_ONCE}
+    async with db.transaction(system="pruning") as unit:
+        await unit.session.execute(_ORPHANS)
     return await _emptied(db, _MESSAGES, before), await _emptied(db, _NOTES, before)
 
 
@@ -42,6 +46,10 @@ async def _emptied(db: Connections[Any, Any], statement: Any, given: dict[str, A
             return total
 
 
+_ORPHANS: Final = text(
+    "DELETE FROM messaging.failed_deliveries f"
+    " WHERE NOT EXISTS (SELECT FROM messaging.outbox o WHERE o.id = f.message_id)"
+)
 _MESSAGES: Final = text(
     """
 DELETE FROM messaging.outbox WHERE id = ANY (ARRAY(
