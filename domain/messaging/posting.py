@@ -112,7 +112,7 @@ def signature_headers(key: str, message_id: str, body: bytes, *, at: datetime) -
     Source: Standard Webhooks, symmetric signatures: HMAC-SHA256 of ``id.timestamp.body``.
 
     Example:
-        >>> at = datetime.fromisoformat("2021-05-07T05:34:42+00:00")
+        >>> at = datetime.fromisoformat("2024-11-15T21:12:01+00:00")
         >>> signature_headers("whsec_plJ3nmyCDGBKInavdOK15jsl", "msg_loFOjxBNrRLzqYUf",
         ...     b'{"event_type":"ping","data":{"success":true}}', at=at)["webhook-signature"]
         'v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0='

@@ -121,8 +121,9 @@ class Relay:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its message's failure
             if len(free) == 1:
-                blocked.add(free[0].lane)
-                return await self._fail(consumer, free[0], error)
+                is_dead = await self._fail(consumer, free[0], error)
+                blocked |= set() if is_dead else {free[0].lane}
+                return 0 if is_dead is None else 1
         half = len(free) // 2
         first = await self._deliver(consumer, free[:half], blocked)
         return first + await self._deliver(consumer, free[half:], blocked)
@@ -164,17 +165,17 @@ class Relay:
             return None
         return Received(message, row.id, row.event_id, row.created_at, row.has_failed)
 
-    async def _fail(self, consumer: Consumer, item: Waiting, error: Exception) -> int:
-        """Keep the failure unless somebody else has the message by now."""
+    async def _fail(self, consumer: Consumer, item: Waiting, error: Exception) -> bool | None:
+        """Keep the failure and return whether the message is dead; None: others have it by now."""
         _LOG.warning("%s failed on message %d: %s", consumer.name, item.id, reason_of(error))
         async with self.db.transaction(system=f"consumer {consumer.name}") as unit:
             if not await _lock(unit, consumer, {item.lane}):
-                return 0
+                return None
             return await self._store_failure(unit, consumer, item.id, error)
 
     async def _store_failure(
         self, unit: UnitOfWork, consumer: Consumer, number: int, error: Exception
-    ) -> int:
+    ) -> bool | None:
         given = {
             "consumer": consumer.name,
             "id": number,
@@ -184,8 +185,8 @@ class Relay:
             "first": self.patience.first_pause,
             "longest": self.patience.longest_pause,
         }
-        result: Any = await unit.session.execute(_FAIL, given)
-        return int(result.rowcount)
+        is_dead: bool | None = (await unit.session.execute(_FAIL, given)).scalar()
+        return is_dead
 
 
 async def _lock(unit: UnitOfWork, consumer: Consumer, lanes: set[str]) -> set[str]:
@@ -294,6 +295,7 @@ ON CONFLICT (consumer, message_id) DO UPDATE SET
     (SELECT least(longest, first * power(2, least(f.attempts, 60))) FROM patience)
     * (0.5 + random() / 2)),
   dead_at = (SELECT CASE WHEN is_hopeless OR f.attempts + 1 >= most THEN now() END FROM patience)
+RETURNING dead_at IS NOT NULL
 """  # noqa: S608 - our own fragments
 )
 
