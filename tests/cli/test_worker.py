@@ -1,5 +1,6 @@
 """The worker as a process, and the commands about messages."""
 
+import asyncio
 import json
 import os
 import signal
@@ -80,36 +81,31 @@ def test_the_status_is_an_alarm_when_messages_wait_too_long(
     assert status == 0, "nothing waits"
 
 
-async def test_an_old_message_raises_the_alarm(db: Database, migrated_database: str) -> None:
+async def test_an_old_message_raises_the_alarm(db: Database, tradekeep: Tradekeep) -> None:
     async with db.transaction(system="test") as unit:
         message = OutboxMessage(topic="notification", payload={})
         unit.outbox.add(message)
         await unit.flush()
         message.created_at = now().replace(year=now().year - 1)
-    environment = {**os.environ, "TRADEKEEP_DATABASE_URL": migrated_database}
-    command = [sys.executable, "-c", "from domain.cli import main; main()"]
-    done = subprocess.run(
-        [*command, "messages", "status", "--max-age", "300"], env=environment, check=False
-    )
-    assert done.returncode == 1
+    status, output = await asyncio.to_thread(tradekeep, "messages", "status", "--max-age", "300")
+    assert status == 1 and "waiting: 1" in output
 
 
 async def test_dead_letters_are_listed_tried_again_and_discarded(
-    db: Database, migrated_database: str
+    db: Database, tradekeep: Tradekeep
 ) -> None:
     first, second = await add_dead_letter(db), await add_dead_letter(db)
-    environment = {**os.environ, "TRADEKEEP_DATABASE_URL": migrated_database}
 
-    def run(*words: str) -> str:
-        command = [sys.executable, "-c", "from domain.cli import main; main()", "messages", *words]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        return done.stdout + done.stderr
+    async def run(*words: str) -> str:
+        return (await asyncio.to_thread(tradekeep, "messages", *words))[1]
 
-    listed = json.loads(run("dead", "--consumer", "notices", "--format", "json"))
+    listed = json.loads(await run("dead", "--consumer", "notices", "--format", "json"))
     assert {item["message_id"] for item in listed} == {first, second}
     assert "userId must be given" in listed[0]["last_error"]
-    assert run("discard", "notices", str(first)) == f"message {first} is discarded for notices\n"
-    assert run("retry-all") == "1 messages are tried again\n"
-    assert run("retry", "notices", str(second)) == f"notices tries message {second} again\n"
-    assert "has not failed" in run("discard", "notices", str(first))
-    assert run("jobs", "--format", "json").strip() == "[]"
+    assert (
+        await run("discard", "notices", str(first)) == f"message {first} is discarded for notices\n"
+    )
+    assert await run("retry-all") == "1 messages are tried again\n"
+    assert await run("retry", "notices", str(second)) == f"notices tries message {second} again\n"
+    assert "has not failed" in await run("discard", "notices", str(first))
+    assert json.loads(await run("jobs", "--format", "json")) == []
