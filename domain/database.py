@@ -1,4 +1,7 @@
-"""`Database`: the units of work with every area's repositories as typed attributes."""
+"""`Database`: the units of work with every area's repositories, and the cache over them."""
+
+from typing import Any, Self
+from uuid import UUID
 
 from domain import schema
 from domain.agents.repositories import (
@@ -9,8 +12,14 @@ from domain.agents.repositories import (
     StandingRepository,
 )
 from domain.alerts.repositories import AlertEventRepository, AlertRepository
+from domain.cache import Cache, CachedReader
+from domain.cache.client import MEMORY, Address, parse_redis_url
+from domain.cache.embedded import EmbeddedValkey
+from domain.cache.reading import CACHE
 from domain.db.connection import Connections
-from domain.db.unit import ReadUnit, UnitOfWork, repository
+from domain.db.scope import Scope
+from domain.db.unit import ReadUnit, Unit, UnitOfWork, repository
+from domain.db.written import WRITES
 from domain.identity.repositories import (
     ApiKeyRepository,
     NotificationAddressRepository,
@@ -76,8 +85,17 @@ from domain.trading.repositories import (
 )
 
 
-class Repositories:
+class Answers(CachedReader):
+    """The cached answers of all areas."""
+
+
+class Repositories(Unit):
     """The repositories of all areas, named by the plural of their model."""
+
+    @property
+    def cached(self) -> Answers:
+        """The cached answers, for this unit's user; it sees its own uncommitted writes."""
+        return Answers.of(self)
 
     users = repository(UserRepository)
     user_sessions = repository(UserSessionRepository)
@@ -152,7 +170,10 @@ class Worker(Repositories, UnitOfWork):
 
 
 class Database(Connections[Reader, Worker]):
-    """One database: owns its engines, opens units of work. No singleton, no global.
+    """One database and its cache: owns its engines, opens units of work. No singleton, no global.
+
+    Answers are cached in the Redis of the settings. Without one, a database of our own brings a
+    Valkey of its own, and another one is not cached: two processes would not know of each other.
 
     Example:
         async with Database() as db:
@@ -163,3 +184,48 @@ class Database(Connections[Reader, Worker]):
     reader = Reader
     worker = Worker
     metadata = schema.metadata
+
+    cache: Cache
+
+    async def __aenter__(self) -> Self:
+        """Start the embedded servers if needed and build engines and cache."""
+        await super().__aenter__()
+        try:
+            self._valkey: EmbeddedValkey | None = None
+            self.cache = Cache(await self._redis(), self.settings, self).open(self.engine)
+        except BaseException:
+            await super().__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the cache and the pools and leave the embedded servers."""
+        await self.cache.aclose()
+        await super().__aexit__()
+        if self._valkey is not None:
+            await self._valkey.aclose()
+
+    def cached(self, *, user: UUID | None = None) -> Answers:
+        """Return the cached answers, for a user or for nobody.
+
+        Example:
+            overview = await db.cached(user=user_id).portfolio_overview(portfolio_id)
+        """
+        return Answers(self.cache, user)
+
+    def session_info(self, scope: Scope) -> dict[str, Any]:
+        """Return what every session carries: its scope, the cache, and who watches its writes."""
+        info = super().session_info(scope) | {CACHE: self.cache}
+        if self.cache.is_kept:
+            info[WRITES] = self.cache.invalidation.new_writer()
+        return info
+
+    async def _redis(self) -> Address | None:
+        if configured := self.settings.redis_url:
+            return parse_redis_url(configured.get_secret_value())
+        if not self.is_embedded:
+            return None
+        if not EmbeddedValkey.is_available():
+            return Address(MEMORY)
+        self._valkey = EmbeddedValkey(self.settings.data_dir / "valkey")
+        return parse_redis_url(await self._valkey.astart())

@@ -5,6 +5,7 @@ from typing import Final
 import domain.agents.models
 import domain.alerts.declarations
 import domain.alerts.models
+import domain.cache.models
 import domain.identity.models
 import domain.journal.models
 import domain.market.declarations
@@ -70,6 +71,7 @@ RIGHTS: Final = {
     "news.calendar_events": (_READ, _ALL),
     "news.economic_series": (_READ, _ALL),
     "news.economic_releases": (_READ, _ALL),
+    "cache.pending_invalidations": ("INSERT", _ALL),
     "messaging.outbox": ("INSERT", _ALL),
     "messaging.notifications": ("SELECT, INSERT, UPDATE (status, read_at)", _ALL),
     "messaging.processed_messages": ("", _ALL),
@@ -116,5 +118,6 @@ AREAS: Final = (
     "news",
     "agents",
     "messaging",
+    "cache",
 )
 """The PostgreSQL schemas, one an area, in the order of their dependencies."""

@@ -88,6 +88,17 @@ class Settings(BaseSettings):
     smtp_url: SecretStr | None = None
     mail_from: str | None = None
     allow_private_webhooks: bool = False
+    cache_prefix: str = Field(default="tradekeep", pattern=r"^[a-z0-9_.-]{1,40}$")
+    cache_budget: float = Field(default=0.05, gt=0, le=10)
+    cache_strict: bool = False
+    cache_outbox_always: bool = False
+    cache_intent_seconds: float = Field(default=10, ge=1, le=300)
+    cache_loaders: int = Field(default=8, ge=1, le=200)
+    cache_hot_seconds: float = Field(default=5, gt=0, le=86_400)
+    cache_warm_seconds: float = Field(default=120, gt=0, le=86_400)
+    cache_cold_seconds: float = Field(default=3_600, gt=0, le=604_800)
+    cache_session_seconds: float = Field(default=86_400, gt=0, le=604_800)
+    cache_analysis_seconds: float = Field(default=1_200, gt=0, le=604_800)
     session_idle_minutes: int = Field(default=30, ge=1, le=1_440)
     session_hours: int = Field(default=12, ge=1, le=720)
 

@@ -26,6 +26,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from domain.cache.embedded import EmbeddedValkey
 from domain.db import migrations
 from domain.db.embedded import EmbeddedPostgres
 from domain.db.objects import quoted
@@ -55,6 +56,34 @@ def postgres_url() -> Iterator[str]:
         return
     with embedded_for_tests() as server:
         yield server.url("postgres")
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The URL of a Redis or Valkey server for tests, shared by all test processes of this user.
+
+    The embedded one, or the one that ``TRADEKEEP_TEST_REDIS_URL`` names. Tests keep apart by
+    `cache_prefix`.
+    """
+    if given := os.environ.get("TRADEKEEP_TEST_REDIS_URL"):
+        yield given
+        return
+    folder = _roomy_folder() / f"tradekeep-tests-{os.geteuid()}-valkey"
+    with EmbeddedValkey(folder) as server:
+        yield server.url
+
+
+@pytest.fixture
+def cache_prefix() -> str:
+    """A prefix for keys and channels that no other test has."""
+    return f"test-{os.getpid()}-{next(_NUMBERS)}"
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[EmbeddedValkey]:
+    """A server of its own for one test, which may freeze, flush and kill it."""
+    with EmbeddedValkey(tmp_path / "valkey") as server:
+        yield server
 
 
 @pytest.fixture

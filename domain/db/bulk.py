@@ -43,6 +43,7 @@ from domain.db.session import driver_connection
 from domain.db.sqlstate import translated_error
 from domain.db.timeseries import room_for, series_of, times_in
 from domain.db.types import ExactNumeric, UtcDateTime
+from domain.db.written import WRITES, WrittenRows
 from domain.errors import InvalidData
 
 M = TypeVar("M", bound=Base)
@@ -74,6 +75,11 @@ class UpsertPlan:
     update: tuple[str, ...]
     newer: str | None = None
 
+    @property
+    def certain(self) -> tuple[str, ...] | None:
+        """The attributes that written rows have as given: a row that was there keeps the rest."""
+        return self.key if self.update else None
+
 
 async def insert_many(
     session: AsyncSession, model: type[Base], rows: Sequence[Mapping[str, Any]]
@@ -83,9 +89,12 @@ async def insert_many(
     for batch in _batches(rows):
         columns = _columns(model, batch)
         if _has_arrays(columns):
-            await session.execute(insert(_table(model)), _named(columns, batch))
+            await session.execute(
+                insert(_table(model)), _named(columns, batch), **_told(model, batch)
+            )
         else:
-            await session.execute(_insert_from_arrays(model, columns), _arrays(columns, batch))
+            statement = _insert_from_arrays(model, columns)
+            await session.execute(statement, _arrays(columns, batch), **_told(model, batch))
     return len(rows)
 
 
@@ -100,11 +109,15 @@ async def copy_in(
     if "user_id" in table.columns:
         names = await _stage(session, table, columns, rows)
         await session.execute(
-            text(f"INSERT INTO {table.fullname} ({names}) SELECT {names} FROM {_STAGE}")  # noqa: S608 - names of our own columns
+            text(f"INSERT INTO {table.fullname} ({names}) SELECT {names} FROM {_STAGE}"),  # noqa: S608 - names of our own columns
+            **_told(model, rows),
         )
         await session.execute(text(f"DROP TABLE {_STAGE}"))
         return len(rows)
     await _copy(session, (table.schema, table.name), columns, rows)
+    # COPY is no statement that an observer sees.
+    if observer := session.sync_session.info.get(WRITES):
+        observer.rows(WrittenRows.of(model, rows))
     return len(rows)
 
 
@@ -194,7 +207,8 @@ async def upsert_many(
         if _has_arrays(columns):
             raise InvalidData("rows", list(columns), "have no array column in an upsert")
         statement = _counted(plan, columns, _from_arrays(columns))
-        new, written = (await session.execute(statement, _arrays(columns, batch))).one()
+        told = _told(plan.model, batch, plan.certain)
+        new, written = (await session.execute(statement, _arrays(columns, batch), **told)).one()
         inserted, total = inserted + new, total + written
     return Upserted(inserted=inserted, updated=total - inserted)
 
@@ -207,7 +221,8 @@ async def _upsert_staged(
     await _stage(session, table, columns, rows)
     stage = TableClause(_STAGE, *(column(col.name, col.type) for col in columns.values()))
     counted = _counted(plan, columns, select(*stage.c))
-    new, written = (await session.execute(counted)).one()
+    told = _told(plan.model, rows, plan.certain)
+    new, written = (await session.execute(counted, **told)).one()
     await session.execute(text(f"DROP TABLE {_STAGE}"))
     return Upserted(inserted=new, updated=written - new)
 
@@ -238,7 +253,10 @@ async def upsert_returning(
     )
     found = await session.scalars(
         upsert.returning(model),
-        execution_options={"populate_existing": True},
+        execution_options={
+            "populate_existing": True,
+            WRITES: WrittenRows.of(model, rows, key),
+        },
     )
     return found.all()
 
@@ -268,7 +286,8 @@ async def insert_new(
         columns = _columns(model, batch)
         statement = _insert_from_arrays(model, columns, _arrays(columns, batch))
         fresh = statement.on_conflict_do_nothing(index_elements=elements, index_where=where)
-        inserted.extend((await session.scalars(fresh.returning(model))).all())
+        found = await session.scalars(fresh.returning(model), **_told(model, batch))
+        inserted.extend(found.all())
     return inserted
 
 
@@ -379,6 +398,13 @@ def _named(
 def _has_arrays(columns: Mapping[str, Column[Any]]) -> bool:
     # unnest flattens nested arrays, so a column that is an array itself needs the slower way.
     return any(isinstance(col.type, ARRAY) for col in columns.values())
+
+
+def _told(
+    model: type[Base], rows: Sequence[Mapping[str, Any]], certain: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Return what tells the session's observer of these rows."""
+    return {"execution_options": {WRITES: WrittenRows.of(model, rows, certain)}}
 
 
 def _table(model: type[Base]) -> Table:

@@ -7,7 +7,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final, Generic, Literal, Self, TypeVar
+from typing import Any, Final, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
 from sqlalchemy.engine import URL
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm.exc import StaleDataError
 
 from domain.db.embedded import EmbeddedPostgres
-from domain.db.engine import parse_url, read_engine, write_engine
+from domain.db.engine import loading_engine, parse_url, read_engine, write_engine
 from domain.db.scope import Scope
 from domain.db.session import SCOPE, ReadSession, WriteSession
 from domain.db.unit import ReadUnit, UnitOfWork, stale
@@ -57,20 +57,22 @@ class Connections(Generic[R, U]):
         self._embedded: EmbeddedPostgres | None = None
         self._write: AsyncEngine | None = None
         self._read: AsyncEngine | None = None
+        self._load: AsyncEngine | None = None
 
     async def __aenter__(self) -> Self:
         """Start the embedded server if needed and build the engines; connects to nothing yet."""
         url = await self._resolve_url()
         self._write = write_engine(url, self.settings)
         self._read = read_engine(url, self.settings)
+        self._load = loading_engine(url, self.settings)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close the pools and leave the embedded server."""
-        for engine in (self._write, self._read):
+        for engine in (self._write, self._read, self._load):
             if engine is not None:
                 await engine.dispose()
-        self._write = self._read = None
+        self._write = self._read = self._load = None
         if self._embedded is not None:
             await self._embedded.aclose()
             self._embedded = None
@@ -145,7 +147,7 @@ class Connections(Generic[R, U]):
             sync_session_class=ReadSession,
             autoflush=False,
             expire_on_commit=False,
-            info={SCOPE: scope},
+            info=self.session_info(scope),
         )
         async with session:
             yield self.reader(session, scope, self._snapshot_session)
@@ -162,6 +164,19 @@ class Connections(Generic[R, U]):
         scope = scope_of(user=user, staff=staff, system=system)
         async with self._snapshot_session(scope) as session:
             yield self.reader(session, scope)
+
+    @asynccontextmanager
+    async def loading(self, scope: Scope) -> AsyncIterator[R]:
+        """Open a short session of the loaders' own pool, which sees one state of the database.
+
+        The state is that of its first statement, so it is never older than this call.
+        """
+        async with self._snapshot_session(scope, _opened(self._load)) as session:
+            yield self.reader(session, scope)
+
+    def session_info(self, scope: Scope) -> dict[str, Any]:
+        """Return what every session carries: its scope, and what subclasses add."""
+        return {SCOPE: scope}
 
     async def retry(  # noqa: PLR0913 - the three ways to act, and how to repeat
         self,
@@ -205,14 +220,16 @@ class Connections(Generic[R, U]):
             engine,
             sync_session_class=WriteSession,
             expire_on_commit=False,
-            info={SCOPE: scope},
+            info=self.session_info(scope),
         )
         async with session:
             yield session
 
     @asynccontextmanager
-    async def _snapshot_session(self, scope: Scope) -> AsyncIterator[AsyncSession]:
-        engine = self.engine.execution_options(
+    async def _snapshot_session(
+        self, scope: Scope, pool: AsyncEngine | None = None
+    ) -> AsyncIterator[AsyncSession]:
+        engine = (pool or self.engine).execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
         session = AsyncSession(
@@ -220,7 +237,7 @@ class Connections(Generic[R, U]):
             sync_session_class=WriteSession,
             autoflush=False,
             expire_on_commit=False,
-            info={SCOPE: scope},
+            info=self.session_info(scope),
         )
         async with session:
             yield session

@@ -13,7 +13,6 @@ Knows nothing of schemas and roles.
 
 import asyncio
 import atexit
-import fcntl
 import hashlib
 import importlib.util
 import logging
@@ -25,15 +24,13 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, Self
+from typing import Final, Self
 from urllib.parse import quote
 
-import psutil
-
+from domain.db.occupancy import LOCKS, Occupancy, command_of
 from domain.errors import ConfigurationError
 
 DATABASE: Final = "tradekeep"
@@ -117,7 +114,7 @@ class EmbeddedPostgres:
         self.folder = folder.expanduser().resolve()
         self.fast, self.timeout = fast, timeout
         self._data = self.folder / "data"
-        self._holding: IO[bytes] | None = None
+        self._occupancy = Occupancy(self.folder, timeout)
         self._socket_folder: Path | None = None
 
     def start(self) -> str:
@@ -131,13 +128,13 @@ class EmbeddedPostgres:
         """
         try:
             account = self._prepare_folder()
-            with self._alone():
-                self._hold()
+            with self._occupancy.alone():
+                self._occupancy.hold()
                 try:
                     self._ensure_running(account)
                     self._ensure_database()
                 except BaseException:
-                    self._release()
+                    self._occupancy.release()
                     raise
         except OSError as error:
             raise ConfigurationError(
@@ -149,20 +146,20 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Leave; the last one to leave stops the server. Does nothing when not started."""
-        if self._holding is None:
+        if not self._occupancy.is_held:
             return
         atexit.unregister(self.stop)
         try:
-            with self._alone():
-                self._release()
-                if self._is_unused():
+            with self._occupancy.alone():
+                self._occupancy.release()
+                if self._occupancy.is_unused():
                     self._shut_down()
                     if self.fast:
                         shutil.rmtree(self._data)
         except (ConfigurationError, OSError) as error:
             _log.warning("the embedded PostgreSQL in %s was left running: %s", self.folder, error)
         finally:
-            self._release()
+            self._occupancy.release()
 
     def url(self, database: str = DATABASE) -> str:
         """Return the URL of a database on the server, ``postgresql+asyncpg://…``.
@@ -219,7 +216,7 @@ class EmbeddedPostgres:
         marker = self.folder / _MARKER
         if not marker.exists():
             marker.write_text(_MARKER_TEXT)
-        for name in ("start.lock", "holders.lock", "server.log"):
+        for name in (*LOCKS, "server.log"):
             (self.folder / name).touch(mode=0o600)
             account.own(self.folder / name, 0o600)
         return account
@@ -227,38 +224,6 @@ class EmbeddedPostgres:
     def _is_ours(self) -> bool:
         # In this order: the marker is the first thing that a process beside us puts there.
         return not any(self.folder.iterdir()) or (self.folder / _MARKER).is_file()
-
-    # Who uses the server: advisory file locks, which end with the process however it ends
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Hold the lock under which servers are started and stopped."""
-        with (self.folder / "start.lock").open("ab") as lock:
-            deadline = time.monotonic() + self.timeout
-            while not _try_lock(lock, fcntl.LOCK_EX):
-                if time.monotonic() > deadline:
-                    raise ConfigurationError(
-                        f"another process has been starting or stopping the PostgreSQL in "
-                        f"{self.folder} for {self.timeout:g} seconds"
-                    )
-                time.sleep(0.02)
-            yield
-
-    def _hold(self) -> None:
-        if self._holding is None:
-            self._holding = (self.folder / "holders.lock").open("ab")
-            fcntl.flock(self._holding, fcntl.LOCK_SH)
-
-    def _release(self) -> None:
-        if self._holding is not None:
-            # Unlocked, not just closed: a forked child may share the open file.
-            fcntl.flock(self._holding, fcntl.LOCK_UN)
-            self._holding.close()
-            self._holding = None
-
-    def _is_unused(self) -> bool:
-        with (self.folder / "holders.lock").open("ab") as lock:
-            return _try_lock(lock, fcntl.LOCK_EX)
 
     # The server
 
@@ -399,7 +364,7 @@ class EmbeddedPostgres:
 
     def _is_running(self) -> bool:
         lines = self._postmaster()
-        return bool(lines) and str(self._data) in (_command_of(int(lines[0])) or ())
+        return bool(lines) and str(self._data) in (command_of(int(lines[0])) or ())
 
     def _clear_stale_pid(self) -> None:
         """Remove the traces of a killed server whose process id belongs to a stranger or a zombie.
@@ -408,28 +373,9 @@ class EmbeddedPostgres:
         otherwise.
         """
         lines = self._postmaster()
-        if lines and _command_of(int(lines[0])) is not None:
+        if lines and command_of(int(lines[0])) is not None:
             (Path(lines[4]) / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
             (self._data / "postmaster.pid").unlink()
-
-
-def _try_lock(file: IO[bytes], kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _command_of(pid: int) -> list[str] | None:
-    """Return a process's command line, empty for a zombie; None when gone or not to be seen."""
-    try:
-        command: list[str] = psutil.Process(pid).cmdline()
-    except psutil.ZombieProcess:
-        return []
-    except psutil.Error:
-        return None
-    return command
 
 
 def _account_for(path: Path) -> _Account:

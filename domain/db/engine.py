@@ -74,6 +74,16 @@ def read_engine(url: URL, settings: Settings) -> AsyncEngine:
     )
 
 
+def loading_engine(url: URL, settings: Settings) -> AsyncEngine:
+    """Return the engine for the cache's loaders.
+
+    A pool of its own: a reader that holds a connection and waits for a loader must not keep the
+    loader from its connection.
+    """
+    alone = settings.model_copy(update={"pool_size": settings.cache_loaders, "pool_overflow": 0})
+    return _engine(url, alone)
+
+
 def _engine(
     url: URL, settings: Settings, server_settings: Mapping[str, str] | None = None, **options: Any
 ) -> AsyncEngine:

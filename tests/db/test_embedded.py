@@ -258,7 +258,7 @@ def test_a_server_whose_start_takes_too_long_is_not_waited_for_for_ever(folder: 
     with EmbeddedPostgres(folder):
         impatient = EmbeddedPostgres(folder, timeout=0.1)
         with (
-            impatient._alone(),
+            impatient._occupancy.alone(),
             pytest.raises(ConfigurationError, match="starting or stopping"),
         ):
             EmbeddedPostgres(folder, timeout=0.1).start()

@@ -1,0 +1,74 @@
+"""Reads of one tick of the event loop in one command: fifty readers cost one round trip."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+from domain.errors import Unavailable
+
+ReadAll = Callable[[Sequence[str]], Coroutine[Any, Any, Sequence[bytes | None]]]
+
+_MOST_KEYS: Final = 1_000
+
+
+class BatchedReader:
+    """Collects what is asked within one tick and reads it together.
+
+    Args:
+        read: Reads many keys at once; raises `Unavailable` when it cannot.
+    """
+
+    def __init__(self, read: ReadAll) -> None:
+        self._read = read
+        self._waiting: list[tuple[Sequence[str], asyncio.Future[Sequence[bytes | None]]]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def read(self, keys: Sequence[str]) -> asyncio.Future[Sequence[bytes | None]]:
+        """Return a future of the values at `keys`; they are read after this call."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Sequence[bytes | None]] = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self._send)
+        self._waiting.append((keys, future))
+        return future
+
+    async def aclose(self) -> None:
+        """Wait for what is under way."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _send(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        while waiting:
+            count = most = 0
+            while most < len(waiting) and count < _MOST_KEYS:
+                count += len(waiting[most][0])
+                most += 1
+            task = asyncio.create_task(self._answer(waiting[:most]))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            waiting = waiting[most:]
+
+    async def _answer(
+        self, asked: Sequence[tuple[Sequence[str], asyncio.Future[Sequence[bytes | None]]]]
+    ) -> None:
+        try:
+            if len(asked) == 1:
+                _give(asked[0][1], await self._read(asked[0][0]))
+                return
+            unique = list(dict.fromkeys(key for keys, _ in asked for key in keys))
+            found = dict(zip(unique, await self._read(unique), strict=True))
+            for keys, future in asked:
+                _give(future, [found[key] for key in keys])
+        except Unavailable as error:
+            for _, future in asked:
+                if not future.done():
+                    future.set_exception(error)
+        finally:
+            # Only closing the loop cancels this task: nobody may be left waiting then.
+            for _, future in asked:
+                future.cancel()
+
+
+def _give(future: asyncio.Future[Sequence[bytes | None]], values: Sequence[bytes | None]) -> None:
+    if not future.done():
+        future.set_result(values)

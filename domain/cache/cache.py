@@ -1,0 +1,286 @@
+"""`Cache`: the cache of one database, opened and closed with it."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any, Final, Protocol, Self, TypeVar
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from domain.cache.breaker import BreakerState
+from domain.cache.client import Address, Use, build_client
+from domain.cache.codec import Envelope
+from domain.cache.declaring import DECLARED, USER, Audience, CachedRead, Tier
+from domain.cache.dependencies import Dependencies
+from domain.cache.engine import Engine, Question
+from domain.cache.guarded import GuardedStore
+from domain.cache.invalidation import Invalidation, WriteRules, writer_of
+from domain.cache.keys import Keyspace, Part
+from domain.cache.memory import MemoryStore, NullStore
+from domain.cache.pending import Remove, replay
+from domain.cache.regions import make_regions, policy_of
+from domain.cache.statistics import Outcome, Statistics
+from domain.cache.store import RedisStore, Store
+from domain.cache.tiers import TierCache, free_tag
+from domain.db.scope import Scope
+from domain.db.unit import ReadUnit, Unit, UnitOfWork
+from domain.errors import TradekeepError
+from domain.settings import Settings
+
+T = TypeVar("T")
+
+_log: Final = logging.getLogger(__name__)
+_NOBODY: Final = UUID(int=0)
+"""The tenant of loaders whose answers are everybody's: no row is owned by it."""
+_ROUND: Final = 3.0
+
+
+class Sessions(Protocol):
+    """What the cache needs of a database."""
+
+    def loading(self, scope: Scope) -> AbstractAsyncContextManager[ReadUnit]:
+        """Open a short session of its own pool that sees one state of the database."""
+
+    def transaction(self, *, system: str) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Open a transaction of a trusted job."""
+
+
+class Cache:
+    """Answers that are never older than a commit, while Redis keeps what it acknowledged.
+
+    Args:
+        address: Where Redis is; None keeps nothing, and every read loads.
+        settings: The settings whose names begin with ``cache_``.
+        sessions: The database.
+        reads: The declared answers.
+    """
+
+    def __init__(
+        self,
+        address: Address | None,
+        settings: Settings,
+        sessions: Sessions,
+        reads: Iterable[CachedRead[Any, Any]] | None = None,
+    ) -> None:
+        self.keyspace = Keyspace(settings.cache_prefix)
+        self.statistics = Statistics()
+        self._address, self._settings, self._sessions = address, settings, sessions
+        self._raw = _store_at(address)
+        self._store = GuardedStore(self._raw, settings.cache_budget, self._replay_all)
+        self._engine = Engine(self._store, self.statistics)
+        declared = DECLARED.values() if reads is None else reads
+        rules = WriteRules(
+            intent_seconds=settings.cache_intent_seconds,
+            strict=settings.cache_strict,
+            always_put_off=settings.cache_outbox_always,
+        )
+        self.invalidation = Invalidation(
+            self._store, Dependencies(self.keyspace, declared), rules, replay=self._replay_quietly
+        )
+        self.regions = make_regions(self.keyspace, _seconds(settings), self._store)
+        self._upkeep: asyncio.Task[None] | None = None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether answers are kept at all."""
+        return self._address is not None
+
+    @property
+    def breaker(self) -> BreakerState:
+        """Whether the server is asked, or bypassed because it does not answer."""
+        return self._store.breaker.state
+
+    def __getitem__(self, tier: Tier) -> TierCache:
+        """Return a tier for answers without a declaration."""
+        return TierCache(self.regions[tier], self.keyspace, self._engine, self._store)
+
+    def open(self, engine: AsyncEngine) -> Self:
+        """Begin to watch what is written through an engine, and to replay what was put off."""
+        if self.is_kept:
+            self.invalidation.watch(engine.sync_engine)
+            self._upkeep = asyncio.create_task(self._keep_up())
+        return self
+
+    async def aclose(self) -> None:
+        """Finish what is under way and close the connections; leaves no task."""
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._upkeep
+            self._upkeep = None
+        await self.invalidation.aclose()
+        await self._engine.aclose()
+        with suppress(TradekeepError):
+            await self._hand_over_counts()
+        await self._store.aclose()
+
+    # Reading
+
+    async def get(self, read: CachedRead[Any, T], given: Mapping[str, Part]) -> T:
+        """Return a declared answer.
+
+        Args:
+            read: The declaration.
+            given: Its parameters by name, as `CachedRead.bind` returns them.
+
+        Raises:
+            TradekeepError: What loading raised.
+        """
+        return await self._engine.get(self._question(read, given))
+
+    async def get_within(
+        self, unit: Unit, read: CachedRead[Any, T], given: Mapping[str, Part]
+    ) -> T:
+        """Return a declared answer inside a unit: its own uncommitted writes are seen.
+
+        A unit that has written reads past the cache, in its own transaction.
+
+        Raises:
+            TradekeepError: What loading raised.
+        """
+        session = unit.session.sync_session
+        writer = writer_of(session)
+        has_written = writer is not None and writer.has_written
+        if has_written or session.new or session.dirty or session.deleted:
+            self.statistics.count(read.name, Outcome.BYPASS)
+            await unit.session.flush()
+            return await read.load(unit, **_own(read, given))
+        return await self.get(read, given)
+
+    async def peek(self, read: CachedRead[Any, T], given: Mapping[str, Part]) -> Envelope[T] | None:
+        """Return what is kept and holds for these parameters, without loading.
+
+        Raises:
+            Unavailable: The cache's server does not answer.
+        """
+        return await self._engine.peek(self._question(read, given))
+
+    # Taking out by hand
+
+    async def expire(self, read: CachedRead[Any, Any], given: Mapping[str, Part]) -> None:
+        """Take out the answers of `read` for these parameters; for none of them, all answers.
+
+        Raises:
+            InvalidData: The parameters name neither an answer nor a group of them.
+            Unavailable: The cache's server does not answer.
+        """
+        if given.keys() == set(read.parameters):
+            await self._store.remove(frozenset({read.key(self.keyspace, given)}))
+        else:
+            tag = read.tag(self.keyspace, read.group_of(given), given)
+            await self._store.remove(frozenset(), frozenset({tag}))
+
+    async def expire_tag(self, word: str) -> None:
+        """Take out what was loaded with a tag of the caller's own: ``symbol:AAPL``.
+
+        Raises:
+            Unavailable: The cache's server does not answer.
+        """
+        await self._store.remove(frozenset(), frozenset({free_tag(self.keyspace, word)}))
+
+    # Upkeep
+
+    async def replay(self) -> int:
+        """Replay the invalidations that were put off; returns how many transactions' there were.
+
+        Raises:
+            Unavailable: The cache's server or the database does not answer.
+        """
+        return await self._replayed(self._store.remove, wait=False)
+
+    async def totals(self) -> dict[str, dict[str, int]]:
+        """Return what all processes counted, by answer and outcome.
+
+        Raises:
+            Unavailable: The cache's server does not answer.
+        """
+        await self._hand_over_counts()
+        found: dict[str, dict[str, int]] = {}
+        for field, number in (await self._raw.counts(self.keyspace.statistics())).items():
+            name, _, outcome = field.partition("|")
+            found.setdefault(name, {})[outcome] = number
+        return found
+
+    async def scan(self, prefix: str = "", limit: int = 1_000) -> list[tuple[str, float | None]]:
+        """Return keys below the keyspace that begin with `prefix`, with their seconds to live.
+
+        Walks all keys of the server in small steps: for people, not for programs.
+        """
+        return list(await self._raw.scan(f"{self.keyspace.prefix}:{prefix}", limit))
+
+    async def _hand_over_counts(self) -> None:
+        taken = self.statistics.take()
+        if taken:
+            fields = {f"{name}|{outcome}": number for (name, outcome), number in taken.items()}
+            await self._store.add_counts(self.keyspace.statistics(), fields)
+
+    async def _keep_up(self) -> None:
+        while True:
+            await asyncio.sleep(_ROUND * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
+            await self._replay_quietly()
+            with suppress(TradekeepError):
+                await self._hand_over_counts()
+
+    async def _replay_quietly(self) -> None:
+        try:
+            await self._replayed(self._store.remove, wait=False)
+        except TradekeepError as error:
+            _log.info("invalidations that were put off still wait: %s", error)
+
+    async def _replay_all(self) -> None:
+        """Replay before a server that was away is trusted again."""
+        await self._replayed(self._store.remove_untrusted, wait=True)
+
+    async def _replayed(self, remove: Remove, *, wait: bool) -> int:
+        total = 0
+        while True:
+            async with self._sessions.transaction(system="cache") as unit:
+                done = await replay(unit, remove, wait=wait)
+            total += done
+            if not done:
+                return total
+
+    def _question(self, read: CachedRead[Any, T], given: Mapping[str, Part]) -> Question[T]:
+        return Question(
+            name=read.name,
+            key=read.key(self.keyspace, given),
+            tags=read.tags(self.keyspace, given),
+            codec=read.codec,
+            policy=policy_of(self.regions[read.tier]),
+            load=self._loader(read, given),
+        )
+
+    def _loader(self, read: CachedRead[Any, T], given: Mapping[str, Part]) -> Callable[[], Any]:
+        async def load() -> T:
+            async with self._sessions.loading(_scope(read, given)) as unit:
+                return await read.load(unit, **_own(read, given))
+
+        return load
+
+
+def _own(read: CachedRead[Any, Any], given: Mapping[str, Part]) -> dict[str, Part]:
+    """Return the parameters of the loader: an owner's answer has its user in the unit."""
+    is_owner = read.audience is Audience.OWNER
+    return {name: value for name, value in given.items() if not (is_owner and name == USER)}
+
+
+def _scope(read: CachedRead[Any, Any], given: Mapping[str, Part]) -> Scope:
+    if read.audience is Audience.SYSTEM:
+        return Scope.system("cache")
+    if read.audience is Audience.EVERYBODY:
+        return Scope.tenant(_NOBODY)
+    user = given[USER]
+    return Scope.tenant(user if isinstance(user, UUID) else UUID(str(user)))
+
+
+def _store_at(address: Address | None) -> Store:
+    if address is None:
+        return NullStore()
+    return MemoryStore() if address.is_memory else RedisStore(build_client(address, Use.CACHE))
+
+
+def _seconds(settings: Settings) -> dict[Tier, float]:
+    return {tier: getattr(settings, f"cache_{tier.value}_seconds") for tier in Tier}

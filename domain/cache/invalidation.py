@@ -1,0 +1,328 @@
+"""The write path: every write of a unit of work is watched, and told to the store around COMMIT.
+
+Three things see the writes. A flush names its rows, old values and new. Every other statement
+passes the engine, ORM, Core and text alike: the tables it writes are read off its SQL, and what its
+WHERE or its rows say narrows them. COPY passes neither and is announced by `domain.db.bulk`.
+
+Before COMMIT the store hears of the writer (`Store.begin`), after it that it is through. When the
+store cannot be told, the stale keys are written into the same transaction (`domain.cache.pending`).
+A COMMIT whose outcome is unknown leaves its intent to run out by itself.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table, event, inspect
+from sqlalchemy.engine import Engine as SqlEngine
+from sqlalchemy.engine.interfaces import ExecutionContext
+from sqlalchemy.orm import InstanceState, Session, SessionTransaction
+from sqlalchemy.util import await_only
+
+from domain.cache.dependencies import Dependencies, Touches, cascade, deletes, written_tables
+from domain.cache.guarded import GuardedStore
+from domain.cache.pending import put_off
+from domain.cache.statements import equalities
+from domain.cache.store import Touched, new_stamp
+from domain.db.driver import ScopedConnection
+from domain.db.orm import Base
+from domain.db.scope import Scope
+from domain.db.session import SCOPE, WriteSession, driver_connection
+from domain.db.written import WRITES, WrittenRows
+from domain.errors import Unavailable
+
+_log: Final = logging.getLogger(__name__)
+_TRIES: Final = 6
+
+
+@dataclass(frozen=True)
+class WriteRules:
+    """How writes are told to the store.
+
+    Args:
+        intent_seconds: How long a writer may take from before its COMMIT to after it.
+        strict: A store that does not answer fails the transaction, instead of the outbox.
+        always_put_off: Write the outbox also when the store answered: for servers whose replicas
+            may take over without the newest writes.
+    """
+
+    intent_seconds: float
+    strict: bool = False
+    always_put_off: bool = False
+
+
+class Invalidation:
+    """Tells a store what the units of work of one database write.
+
+    Args:
+        store: The store.
+        dependencies: What is stale by which write.
+        rules: How the store is told.
+        replay: Called after a commit whose invalidations were put off.
+    """
+
+    def __init__(
+        self,
+        store: GuardedStore,
+        dependencies: Dependencies,
+        rules: WriteRules,
+        *,
+        replay: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self.dependencies = dependencies
+        self._rules = rules
+        self._replay = replay
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def new_writer(self) -> "Writer":
+        """Return the watcher of one session, for its ``info``."""
+        return Writer(self)
+
+    def watch(self, engine: SqlEngine) -> None:
+        """Watch the statements of an engine."""
+        event.listen(engine, "before_cursor_execute", _see_statement)
+
+    async def begin(self, writer: "Writer", touched: Touched) -> bool:
+        """Tell the store that a transaction commits now; return False when it did not hear.
+
+        Raises:
+            Unavailable: The store does not answer, and the rules are strict.
+        """
+        try:
+            await self._store.begin(writer.name, touched, self._rules.intent_seconds)
+        except Unavailable:
+            if self._rules.strict:
+                raise
+            return False
+        return True
+
+    @property
+    def rules(self) -> WriteRules:
+        """How writes are told to the store."""
+        return self._rules
+
+    def end_soon(self, name: str, touched: Touched, *, put_off: bool) -> None:
+        """Tell the store that a transaction is through, without keeping the writer waiting."""
+        task = asyncio.create_task(self._end(name, touched, put_off=put_off))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def aclose(self) -> None:
+        """Wait until the store has heard of everything, or was found not to answer."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _end(self, name: str, touched: Touched, *, put_off: bool) -> None:
+        for attempt in range(_TRIES):
+            try:
+                await self._store.end(name, touched)
+                break
+            except Unavailable:
+                await asyncio.sleep(0.05 * 2**attempt)
+        else:
+            _log.warning("a write intent runs out by itself: the cache's server does not answer")
+        if put_off:
+            await self._replay()
+
+
+@dataclass
+class Writer:
+    """What one session has written since its transaction began.
+
+    Attributes:
+        name: Names the transaction to the store; a new one for each.
+        touches: What is stale by it.
+    """
+
+    invalidation: Invalidation
+    name: str = field(default_factory=new_stamp)
+    touches: Touches = field(default_factory=Touches)
+    has_written: bool = False
+    _begun: Touched | None = None
+    _put_off: bool = False
+    _flushing: bool = False
+    _connection: ScopedConnection | None = None
+    _scope: Scope | None = None
+
+    def connected(self, connection: ScopedConnection, scope: Scope) -> None:
+        """Remember the connection and the scope of the transaction that begins."""
+        self._connection, self._scope = connection, scope
+        connection.observer = self
+
+    def flushing(self, *, is_on: bool) -> None:
+        """Remember that statements are a flush's, whose rows are named otherwise."""
+        self._flushing = is_on
+
+    def row(self, table: Table, values: Mapping[str, Any], *, is_deleted: bool) -> None:
+        """Take note of one written row."""
+        self.has_written = True
+        self._touch(table.fullname, values)
+        if is_deleted:
+            self._touch_children(table, values)
+
+    def rows(self, written: WrittenRows) -> None:
+        """Take note of rows that were written in bulk."""
+        self.has_written = True
+        name = written.table.fullname
+        dependencies = self.invalidation.dependencies
+        if not dependencies.concerns(name):
+            return
+        for values in written.values_of(dependencies.columns(name)):
+            self._touch(name, self._shared() | values)
+
+    def statement(self, sql: str, context: Any) -> None:
+        """Take note of a statement that is about to run."""
+        tables = written_tables(sql)
+        if self._flushing or not tables:
+            return
+        self.has_written = True
+        shared = self._shared()
+        plain = getattr(getattr(context, "compiled", None), "statement", None)
+        for name in tables:
+            self._touch(name, shared | equalities(plain, name, context))
+            if deletes(sql):
+                self._touch_children(Base.metadata.tables.get(name), shared)
+
+    def before_commit(self, session: Session) -> None:
+        """Tell the store, or the outbox."""
+        touched = self.touches.take()
+        if not touched:
+            return
+        began = time.monotonic()
+        told = await_only(self.invalidation.begin(self, touched))
+        self._begun = touched
+        rules = self.invalidation.rules
+        self._put_off = not told or rules.always_put_off
+        if self._put_off:
+            put_off(session, touched)
+        if self._connection is not None:
+            # Half of the time is left for COMMIT itself.
+            self._connection.limit_commit(began, rules.intent_seconds / 2)
+
+    def after_end(self, *, is_commit: bool) -> None:
+        """Tell the store that the transaction is through, and begin anew."""
+        touched, put_off = self._begun, self._put_off and is_commit
+        unknown = not is_commit and self._connection is not None and self._connection.is_in_doubt
+        if touched is not None and not unknown:
+            self.invalidation.end_soon(self.name, touched, put_off=put_off)
+        self.name, self.touches = new_stamp(), Touches()
+        if self._connection is not None:
+            self._connection.observer = None
+        self._begun, self._put_off, self._connection = None, False, None
+        self.has_written = False
+
+    def _touch(self, table: str, values: Mapping[str, Any]) -> None:
+        self.invalidation.dependencies.touch(self.touches, table, values)
+
+    def _touch_children(self, table: Table | None, values: Mapping[str, Any]) -> None:
+        shared = {name: value for name, value in values.items() if name == "user_id"}
+        for child in () if table is None else cascade(table):
+            self._touch(child.fullname, shared if "user_id" in child.columns else {})
+
+    def _shared(self) -> dict[str, Any]:
+        """Return what all rows that this transaction may write have in common."""
+        if self._scope is None or self._scope.user_id is None:
+            return {}
+        return {"user_id": self._scope.user_id}
+
+
+def writer_of(session: Session) -> Writer | None:
+    """Return the watcher of a session, if it has one."""
+    found = session.info.get(WRITES)
+    return found if isinstance(found, Writer) else None
+
+
+@event.listens_for(WriteSession, "after_begin")
+def _connect(session: Session, _: SessionTransaction, connection: Connection) -> None:
+    if writer := writer_of(session):
+        writer.connected(driver_connection(connection), session.info[SCOPE])
+
+
+@event.listens_for(WriteSession, "before_flush")
+def _before_flush(session: Session, *_: Any) -> None:
+    if writer := writer_of(session):
+        writer.flushing(is_on=True)
+
+
+@event.listens_for(WriteSession, "after_flush")
+def _after_flush(session: Session, *_: Any) -> None:
+    writer = writer_of(session)
+    if writer is None:
+        return
+    writer.flushing(is_on=False)
+    for entity in [*session.new, *session.dirty]:
+        for table, values in _rows_of(entity):
+            writer.row(table, values, is_deleted=False)
+    for entity in session.deleted:
+        for table, values in _rows_of(entity):
+            writer.row(table, values, is_deleted=True)
+
+
+@event.listens_for(WriteSession, "before_commit")
+def _before_commit(session: Session) -> None:
+    writer = writer_of(session)
+    if writer is None or session.in_nested_transaction():
+        return
+    session.flush()
+    writer.before_commit(session)
+
+
+@event.listens_for(WriteSession, "after_commit")
+def _after_commit(session: Session) -> None:
+    writer = writer_of(session)
+    # Sent for savepoints too, when the transaction is not through.
+    if writer is not None and not session.in_nested_transaction():
+        writer.after_end(is_commit=True)
+
+
+@event.listens_for(WriteSession, "after_rollback")
+def _after_rollback(session: Session) -> None:
+    writer = writer_of(session)
+    if writer is None:
+        return
+    writer.flushing(is_on=False)
+    if not session.in_nested_transaction():
+        writer.after_end(is_commit=False)
+
+
+def _see_statement(
+    connection: Connection,
+    _cursor: Any,
+    statement: str,
+    _parameters: Any,
+    context: ExecutionContext | None,
+    _many: bool,  # noqa: FBT001 - SQLAlchemy's signature
+) -> None:
+    writer = driver_connection(connection).observer
+    if not isinstance(writer, Writer):
+        return
+    rows = None if context is None else context.execution_options.get(WRITES)
+    if isinstance(rows, WrittenRows):
+        writer.rows(rows)
+    else:
+        writer.statement(statement, context)
+
+
+def _rows_of(entity: object) -> list[tuple[Table, dict[str, Any]]]:
+    """Return the row of an entity as it was and as it is, by column."""
+    state: InstanceState[Any] = inspect(entity)
+    table = state.mapper.local_table
+    if not isinstance(table, Table):
+        return []
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    for attribute in state.mapper.column_attrs:
+        history = state.attrs[attribute.key].history
+        name = str(attribute.columns[0].name)
+        current = [*history.added, *history.unchanged]
+        if current:
+            after[name] = current[0]
+        # The old value of what was not loaded is unknown, so it names nothing.
+        former = [*history.deleted, *history.unchanged]
+        if former:
+            before[name] = former[0]
+    return [(table, after)] if before == after else [(table, before), (table, after)]

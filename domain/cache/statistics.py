@@ -1,0 +1,42 @@
+"""What the cache counts: per declared answer, in this process."""
+
+from collections import Counter
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """What became of a read or a fill."""
+
+    HIT = "hits"
+    MISS = "misses"
+    """Loaded by this process and offered to the store."""
+    JOIN = "joins"
+    """Waited for a load that was under way."""
+    REJECTED = "rejected_fills"
+    """Loaded, and not stored, because a writer came between."""
+    BYPASS = "bypasses"
+    """Loaded and kept out: a writer in flight, uncommitted writes of the caller, or no server."""
+    STALE = "stale_served"
+    """Past its time and served, because loading failed or took long; never older than a commit."""
+    EAGER = "eager_refreshes"
+    """Loaded anew in the background before it expired."""
+
+
+class Statistics:
+    """Counts outcomes by answer."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, Outcome]] = Counter()
+
+    def count(self, name: str, outcome: Outcome) -> None:
+        """Count one outcome of the answer called `name`."""
+        self.counts[name, outcome] += 1
+
+    def total(self, outcome: Outcome) -> int:
+        """Return how often `outcome` happened, over all answers."""
+        return sum(number for (_, found), number in self.counts.items() if found is outcome)
+
+    def take(self) -> "Counter[tuple[str, Outcome]]":
+        """Return the counts so far and begin at nought."""
+        taken, self.counts = self.counts, Counter()
+        return taken
