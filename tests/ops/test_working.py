@@ -219,7 +219,7 @@ async def test_what_does_not_end_in_time_is_rolled_back_and_delivered_again(
 
 
 async def test_a_worker_outlives_the_loss_of_all_its_connections(
-    desk: Database, monkeypatch: pytest.MonkeyPatch
+    desk: Database, migrated_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def note(unit: UnitOfWork, received: Sequence[Received[AlertReported]]) -> None:
         await leave_effect(unit, "mail", received[0].message.title)
@@ -228,22 +228,20 @@ async def test_a_worker_outlives_the_loss_of_all_its_connections(
     only(monkeypatch, note)
     async with working(desk):
         for number in range(3):
-            await announce(desk, f"n{number}")
-            await cut_connections(desk)
+            async with Database(migrated_database) as feed:
+                await announce(feed, f"n{number}")
+                await cut_other_connections(feed)
         await until(lambda: everything(desk, 3))
 
 
-async def cut_connections(db: Database) -> None:
-    try:
-        async with db.engine.connect() as connection:
-            await connection.execute(
-                text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
+async def cut_other_connections(db: Database) -> None:
+    async with db.engine.connect() as connection:
+        await connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-    except TradekeepError:
-        await cut_connections(db)
+        )
 
 
 async def everything(db: Database, count: int) -> bool:
