@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from domain.alerts import events
+from domain.alerts.models import AlertEvent
 from domain.alerts.terms import Channel
 from domain.db.unit import UnitOfWork
-from domain.errors import NotFound
 from domain.identity.notifying import Announcement, notify
 from domain.messaging.consuming import Received
 from domain.messaging.messages import AlertReported, AlertTriggered
@@ -30,14 +30,23 @@ async def tell_alerts(
 
 
 async def note_told(unit: UnitOfWork, sent: Notification) -> None:
-    """Note at the event that a notice about it was delivered."""
-    event_id = sent.data.get("eventId")
-    if sent.kind != KIND or sent.channel not in set(Channel) or not isinstance(event_id, str):
+    """Note at the user's event that a notice about it was delivered.
+
+    Users may write notices of their own, so the event must be the same user's.
+    """
+    event_id = _uuid(sent.data.get("eventId"))
+    if sent.kind != KIND or sent.channel not in set(Channel) or event_id is None:
         return
+    event = await unit[AlertEvent].find(event_id)
+    if event is not None and event.user_id == sent.user_id:
+        await events.notified(unit, event_id, sent.channel)
+
+
+def _uuid(value: object) -> UUID | None:
     try:
-        await events.notified(unit, UUID(event_id), sent.channel)
-    except NotFound:
-        return  # deleted meanwhile
+        return UUID(str(value))
+    except ValueError:
+        return None
 
 
 def _announcement(message: AlertTriggered | AlertReported) -> Announcement:

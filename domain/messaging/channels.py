@@ -112,4 +112,5 @@ class LogChannel:
     async def deliver(self, notice: Outgoing, address: Address) -> None:
         """Log title and kind; the body may be private."""
         del address
-        _LOG.info("%s %s: %s (%s)", notice.severity, notice.kind, notice.title, notice.id)
+        title = " ".join(notice.title.split())  # a line break would begin another entry
+        _LOG.info("%s %s: %s (%s)", notice.severity, notice.kind, title, notice.id)

@@ -53,7 +53,7 @@ class OutboxMessage(Base, kw_only=True, eq=False, repr=False):
     topic: Mapped[str] = mapped_column(OpenText(), comment="What happened, e.g. trade.recorded")
     payload: Mapped[dict[str, Any]] = mapped_column(JSONB, comment="The fact; amounts are strings")
     key: Mapped[str | None] = mapped_column(
-        default=None, comment="Messages of one key are delivered in order"
+        default=None, comment="Messages of one tenant and key are delivered in order"
     )
     user_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("identity.users.id", ondelete="CASCADE"),
@@ -101,7 +101,9 @@ class FailedDelivery(Base, kw_only=True, eq=False, repr=False):
         comment="The message: its number in the outbox",
     )
     topic: Mapped[str] = mapped_column(OpenText(), comment="Its topic")
-    key: Mapped[str | None] = mapped_column(default=None, comment="Its key: what it holds up")
+    key: Mapped[str | None] = mapped_column(
+        default=None, comment="Its tenant and key: what it holds up"
+    )
     attempts: Mapped[int] = mapped_column(default=1, comment="Attempts that failed")
     last_error: Mapped[str] = mapped_column(comment="Why the last one failed, without secrets")
     failed_at: Mapped[datetime] = mapped_column(

@@ -16,14 +16,15 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import ARRAY, BigInteger, Row, Text, bindparam, text
 
 from domain.db.connection import Connections
 from domain.db.unit import UnitOfWork
-from domain.errors import ConflictingTrade, InvalidData, Unavailable
+from domain.errors import CheckFailed, ConflictingTrade, InvalidData, RejectedValue, Unavailable
 from domain.messaging.consuming import Consumer, Patience, Received
-from domain.messaging.messages import decoded
+from domain.messaging.messages import Fact, decoded
 from domain.messaging.redacting import reason_of
 
 WINDOW: Final = 2_000
@@ -32,7 +33,7 @@ WINDOW: Final = 2_000
 _LOOKS: Final = 3
 _SETTLED_AT_ONCE: Final = 1_000
 # Trying again does not make a wrong value right.
-_HOPELESS: Final = (InvalidData, ConflictingTrade)
+_HOPELESS: Final = (InvalidData, ConflictingTrade, CheckFailed, RejectedValue)
 _LOG: Final = logging.getLogger("tradekeep.messaging")
 
 
@@ -41,7 +42,7 @@ class Waiting(NamedTuple):
 
     Args:
         id: Its number.
-        lane: Its key; its own id when it has none.
+        lane: Its tenant and key; its own id when it has no key.
     """
 
     id: int
@@ -160,6 +161,7 @@ class Relay:
         """Return the message in a row; what is none is dead at once."""
         try:
             message = decoded({**row.payload, "type": row.topic})
+            _check_author(message, row.user_id)
         except InvalidData as error:
             await self._store_failure(unit, consumer, row.id, error)
             return None
@@ -187,6 +189,13 @@ class Relay:
         }
         is_dead: bool | None = (await unit.session.execute(_FAIL, given)).scalar()
         return is_dead
+
+
+def _check_author(message: Fact, author: UUID | None) -> None:
+    """Refuse what a tenant says in another's name: its policy guards the column alone."""
+    named = getattr(message, "user_id", None)
+    if author is not None and named != author:
+        raise InvalidData("userId", str(named), "be the user whose message it is")
 
 
 async def _lock(unit: UnitOfWork, consumer: Consumer, lanes: set[str]) -> set[str]:
@@ -219,15 +228,17 @@ def _chunks(waiting: Sequence[Waiting], size: int) -> Iterator[Sequence[Waiting]
     return (waiting[start : start + size] for start in range(0, len(waiting), size))
 
 
-_LANE: Final = "coalesce(o.key, o.event_id::text)"
+# A tenant chooses the keys of its messages: they must hold up nobody else's.
+_KEY: Final = "(coalesce(o.user_id::text || '|', '') || o.key)"
+_LANE: Final = f"coalesce({_KEY}, o.event_id::text)"
 # LIMIT keeps these look-ups by key: the planner would hash every note ever made instead.
 _IS_NOTED: Final = (
     "LATERAL (SELECT true AS found FROM messaging.processed_messages p"
     " WHERE p.consumer = {consumer} AND p.message_id = o.event_id::text LIMIT 1) noted ON true"
 )
-_HELD: Final = """EXISTS (
+_HELD: Final = f"""EXISTS (
   SELECT FROM messaging.failed_deliveries h
-   WHERE h.consumer = :consumer AND h.key = o.key AND h.message_id < o.id AND h.dead_at IS NULL)"""
+   WHERE h.consumer = :consumer AND h.key = {_KEY} AND h.message_id < o.id AND h.dead_at IS NULL)"""
 _TEXTS: Final = ARRAY(Text())
 
 _LOOK: Final = text(
@@ -257,7 +268,8 @@ _LOCK: Final = text(
 
 _STILL_WAITING: Final = text(
     f"""
-SELECT o.id, o.event_id, o.topic, o.payload, o.created_at, f.message_id IS NOT NULL AS has_failed
+SELECT o.id, o.event_id, o.topic, o.payload, o.user_id, o.created_at,
+       f.message_id IS NOT NULL AS has_failed
   FROM messaging.outbox o
   LEFT JOIN messaging.failed_deliveries f ON f.consumer = :consumer AND f.message_id = o.id
   LEFT JOIN {_IS_NOTED.format(consumer=":consumer")}
@@ -284,7 +296,7 @@ WITH patience AS (
          CAST(:most AS int) AS most, CAST(:is_hopeless AS boolean) AS is_hopeless)
 INSERT INTO messaging.failed_deliveries AS f
   (consumer, message_id, topic, key, attempts, last_error, next_attempt_at, dead_at)
-SELECT CAST(:consumer AS text), o.id, o.topic, o.key, 1, :error,
+SELECT CAST(:consumer AS text), o.id, o.topic, {_KEY}, 1, :error,
        now() + make_interval(secs => least(longest, first) * (0.5 + random() / 2)),
        CASE WHEN is_hopeless OR most <= 1 THEN now() END
   FROM patience CROSS JOIN messaging.outbox o LEFT JOIN {_IS_NOTED.format(consumer=":consumer")}

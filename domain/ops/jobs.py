@@ -1,5 +1,6 @@
 """The jobs of the worker: what every area wants done again and again, and when."""
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Final
@@ -7,9 +8,11 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
+from domain.agents.refreshing import refresh_leaderboard
 from domain.alerts import observing
 from domain.clock import now
 from domain.database import Database, Worker
+from domain.errors import InvalidData
 from domain.identity.models import User, UserSession
 from domain.journal.attaching import sweep_attachments
 from domain.market.rolling_up import roll_up_days
@@ -20,8 +23,10 @@ from domain.messaging.scheduling import Job
 from domain.ops.retention import maintain, retention
 from domain.research.screening import claim_due_screeners
 from domain.storage import Storage
-from domain.trading.valuing import mark_positions
+from domain.trading.models import Portfolio
+from domain.trading.valuing import mark_positions, refresh_equity
 
+_LOG: Final = logging.getLogger("tradekeep.worker")
 _EXCHANGE: Final = ZoneInfo("America/New_York")
 
 
@@ -40,6 +45,8 @@ def jobs(db: Database, storage: Storage | None = None) -> Sequence[Job]:
         Job("positions-mark", "*/5 * * * *", upkeep.mark_positions),
         Job("alerts-expiries", "35 13 * * MON-FRI", upkeep.observe_expiries),
         Job("alerts-assignment-risk", "*/15 13-21 * * MON-FRI", upkeep.observe_assignment_risk),
+        Job("equity-refresh", "11 0 * * *", upkeep.refresh_equity, limit=timedelta(hours=4)),
+        Job("leaderboard-refresh", "*/15 * * * *", upkeep.refresh_leaderboard),
         Job("messages-prune", "37 * * * *", upkeep.prune_messages, limit=timedelta(hours=1)),
         Job("sessions-prune", "23 3 * * *", upkeep.prune_sessions),
     ]
@@ -95,6 +102,28 @@ class Upkeep:
         """Give open positions the newest prices."""
         async with self.db.transaction(system="positions-mark") as unit:
             return f"{await mark_positions(unit)} positions marked"
+
+    async def refresh_equity(self) -> str:
+        """Bring every equity curve up to yesterday; one that cannot be valued stops no other."""
+        async with self.db.read(system="equity-refresh") as reader:
+            portfolios = await reader.portfolios.all(
+                reader.portfolios.query(Portfolio.archived_at.is_(None)).order_by(Portfolio.id)
+            )
+        yesterday, failed = now().date() - timedelta(days=1), 0
+        for portfolio in portfolios:
+            try:
+                async with self.db.transaction(system="equity-refresh") as unit:
+                    await refresh_equity(unit, portfolio, until=yesterday)
+            except InvalidData as error:
+                failed += 1
+                _LOG.warning("equity of portfolio %s: %s", portfolio.id, error)
+        return f"{len(portfolios) - failed} portfolios valued, {failed} could not be"
+
+    async def refresh_leaderboard(self) -> str:
+        """Bring the standings of agents up to date."""
+        async with self.db.transaction(system="leaderboard-refresh") as unit:
+            await refresh_leaderboard(unit)
+        return "standings are up to date"
 
     async def observe_expiries(self) -> str:
         """Show the days until contracts expire to the rules about them."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from domain import Database
 from domain.db.unit import UnitOfWork
@@ -15,6 +15,7 @@ from domain.messaging.dead_letters import dead_letters, discard, retry, retry_al
 from domain.messaging.messages import AlertReported, Fact, Notice
 from domain.messaging.models import FailedDelivery, OutboxMessage
 from domain.messaging.relaying import Relay
+from tests.factories.identity import make_user
 from tests.messaging.stations import (
     QUICK,
     announce,
@@ -163,6 +164,38 @@ async def test_what_is_no_message_is_dead_and_the_rest_flows(db: Database) -> No
         dead = await dead_letters(unit)
         assert {item.consumer for item in dead} == {"mail", "books"}
         assert dead[0].last_error == "InvalidData: source must be a str, was 7"
+
+
+async def test_what_a_tenant_says_in_anothers_name_is_dead(db: Database) -> None:
+    async with db.transaction(system="test") as unit:
+        ada, eve = await make_user(unit), await make_user(unit, "eve")
+    async with db.transaction(user=eve.id) as tenant:
+        told = {"userId": str(ada.id), "channel": "log", "title": "t", "body": "b"}
+        row = insert(OutboxMessage).values(topic="notification", user_id=eve.id, payload=told)
+        await tenant.session.execute(row.inline())
+    heard: list[Fact] = []
+
+    async def hear(unit: UnitOfWork, message: Fact) -> None:
+        heard.append(message)
+
+    await run(Relay(db, [Consumer("notices", (Notice,), one_by_one(hear))], Patience()))
+    async with db.read(system="test") as reader:
+        (dead,) = await dead_letters(reader)
+    assert heard == [] and "userId must be the user whose message it is" in dead.last_error
+
+
+async def test_a_tenants_failing_message_holds_up_no_other_tenant(db: Database) -> None:
+    async with db.transaction(system="test") as unit:
+        ada, eve = await make_user(unit), await make_user(unit, "eve")
+    for user, title in ((eve, "poison"), (ada, "fine")):
+        async with db.transaction(user=user.id) as tenant:
+            said = {**payload(title), "userId": str(user.id)}
+            values = {"topic": "alert_reported", "key": "same", "user_id": user.id}
+            row = insert(OutboxMessage).values(payload=said, **values)
+            await tenant.session.execute(row.inline())
+    patient = Patience(first_pause=60, longest_pause=60)
+    await run(Relay(db, [consumer("mail", refuse=["poison"])], patient))
+    assert await effects(db, "mail") == ["fine"]
 
 
 async def test_a_handler_that_takes_too_long_is_a_failure(db: Database) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import text, update
 
 from domain import Database
 from domain.alerts.evaluating import evaluate
+from domain.alerts.notifying import note_told
 from domain.clock import now
 from domain.db.unit import UnitOfWork
 from domain.errors import TradekeepError
@@ -25,7 +26,7 @@ from domain.messaging.broadcasting import Listeners
 from domain.messaging.channels import Address
 from domain.messaging.consuming import Consumer, Received
 from domain.messaging.messages import AlertReported, Notice, ScreenerDue, topic_of
-from domain.messaging.models import ScheduledJob
+from domain.messaging.models import Notification, ScheduledJob
 from domain.messaging.publishing import publish
 from domain.ops import working as composition
 from domain.ops.jobs import jobs
@@ -97,6 +98,21 @@ async def test_an_alert_reaches_the_webhook_of_its_user_and_says_so_at_its_event
 
 async def posted(server: HttpServer) -> bool:
     return bool(server.requests)
+
+
+async def test_a_notice_of_ones_own_changes_nothing_at_anothers_event(desk: Database) -> None:
+    ada, eve = await open_account(desk), await open_account(desk, "eve")
+    async with desk.transaction(user=ada.user.id) as unit:
+        await make_alert(unit, ada.instrument)
+        (event,) = await evaluate(unit, [price(ada.instrument, "191")])
+    async with desk.transaction(system="test") as unit:
+        owner = {"user_id": eve.user.id, "channel": "webhook", "kind": "alert"}
+        sent = Notification(title="t", body="", data={"eventId": str(event.id)}, **owner)
+        await note_told(unit, sent)
+        assert (await unit.alert_events.get(event.id)).channels_notified == []
+        sent.user_id = ada.user.id
+        await note_told(unit, sent)
+        assert (await unit.alert_events.get(event.id)).channels_notified == ["webhook"]
 
 
 async def test_results_and_requests_become_notices(desk: Database) -> None:
@@ -281,6 +297,7 @@ async def test_every_job_runs_and_says_what_it_did(desk: Database) -> None:
     assert said["sessions-prune"] == "1 sessions deleted"
     assert said["attachments-sweep"] == "0 objects deleted"
     assert said["positions-mark"] == "0 positions marked"
+    assert said["equity-refresh"] == "1 portfolios valued, 0 could not be"
     async with desk.read(system="test") as reader:
         (due,) = await reader.outbox.all()
     assert (due.topic, due.payload["screenerId"]) == (topic_of(ScreenerDue), str(screener.id))
