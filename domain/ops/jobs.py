@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
 from domain.agents.refreshing import refresh_leaderboard
 from domain.alerts import observing
+from domain.alerts.terms import EARNINGS
 from domain.clock import now
 from domain.database import Database, Worker
 from domain.errors import InvalidData
@@ -27,6 +29,7 @@ from domain.trading.models import Portfolio
 from domain.trading.valuing import mark_positions, refresh_equity
 
 _LOG: Final = logging.getLogger("tradekeep.worker")
+_AHEAD: Final = timedelta(days=400)
 _EXCHANGE: Final = ZoneInfo("America/New_York")
 
 
@@ -44,6 +47,7 @@ def jobs(db: Database, storage: Storage | None = None) -> Sequence[Job]:
         Job("series-maintain", "17 * * * *", upkeep.maintain_series, limit=timedelta(hours=2)),
         Job("positions-mark", "*/5 * * * *", upkeep.mark_positions),
         Job("alerts-expiries", "35 13 * * MON-FRI", upkeep.observe_expiries),
+        Job("alerts-earnings", "31 13 * * MON-FRI", upkeep.observe_earnings),
         Job("alerts-assignment-risk", "*/15 13-21 * * MON-FRI", upkeep.observe_assignment_risk),
         Job("equity-refresh", "11 0 * * *", upkeep.refresh_equity, limit=timedelta(hours=4)),
         Job("leaderboard-refresh", "*/15 * * * *", upkeep.refresh_leaderboard),
@@ -131,6 +135,19 @@ class Upkeep:
             fired = await observing.observe_expiries(unit, now().astimezone(_EXCHANGE).date())
         return f"{len(fired)} rules fired"
 
+    async def observe_earnings(self) -> str:
+        """Show the days until issuers report, as the calendar has them, to the rules about it."""
+        today = now().astimezone(_EXCHANGE).date()
+        start = datetime.combine(today, time(), UTC)
+        async with self.db.transaction(system="alerts-earnings") as unit:
+            coming = await unit.calendar_events.between(start, start + _AHEAD, event_type=EARNINGS)
+            days: dict[UUID, date] = {}
+            for event in coming:
+                if event.instrument_id is not None and _day_of(event.occurs_at) >= today:
+                    days.setdefault(event.instrument_id, _day_of(event.occurs_at))
+            fired = await observing.observe_days_until(unit, days, today)
+        return f"{len(fired)} rules fired"
+
     async def observe_assignment_risk(self) -> str:
         """Show how far short options are in the money to the rules about it."""
         async with self.db.transaction(system="alerts-assignment-risk") as unit:
@@ -175,3 +192,9 @@ class Upkeep:
             total += done
             if not done:
                 return total
+
+
+def _day_of(instant: datetime) -> date:
+    """Return the exchange's day of an event; midnight in UTC stands for a day without a time."""
+    is_day = instant.astimezone(UTC).time() == time()
+    return (instant if is_day else instant.astimezone(_EXCHANGE)).date()

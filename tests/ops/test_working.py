@@ -28,8 +28,9 @@ from domain.messaging.consuming import Consumer, Received
 from domain.messaging.messages import AlertReported, Notice, ScreenerDue, topic_of
 from domain.messaging.models import Notification, ScheduledJob
 from domain.messaging.publishing import publish
+from domain.news.calendar import NewEvent, ingest_events
 from domain.ops import working as composition
-from domain.ops.jobs import jobs
+from domain.ops.jobs import _day_of, jobs
 from domain.ops.working import consumers, working
 from domain.research.analysing import save_analysis
 from domain.research.screening import save_screener, save_screener_run
@@ -301,6 +302,50 @@ async def test_every_job_runs_and_says_what_it_did(desk: Database) -> None:
     async with desk.read(system="test") as reader:
         (due,) = await reader.outbox.all()
     assert (due.topic, due.payload["screenerId"]) == (topic_of(ScreenerDue), str(screener.id))
+
+
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        ("2024-05-02T00:00:00+00:00", "2024-05-02"),
+        ("2024-05-02T20:30:00+00:00", "2024-05-02"),
+        ("2024-05-03T01:00:00+00:00", "2024-05-02"),
+    ],
+)
+def test_an_events_day_is_the_exchanges(moment: str, expected: str) -> None:
+    assert _day_of(datetime.fromisoformat(moment)).isoformat() == expected
+
+
+async def test_rules_about_earnings_see_the_next_report(desk: Database) -> None:
+    account = await open_account(desk)
+    async with desk.transaction(user=account.user.id) as unit:
+        await make_alert(
+            unit,
+            account.instrument,
+            alert_type="earnings",
+            condition="between",
+            threshold=Decimal(0),
+            threshold_high=Decimal(7),
+            message_template="{symbol} in {value} days",
+        )
+    midnight = now().replace(hour=0, minute=0, second=0, microsecond=0)
+    events = [
+        NewEvent(
+            event_type="earnings",
+            name=f"AAPL {days}",
+            occurs_at=midnight + timedelta(days=days),
+            source="calendar",
+            instrument_id=account.instrument.id,
+        )
+        for days in (-20, 5, 90)
+    ]
+    async with desk.transaction(system="test") as unit:
+        await ingest_events(unit, events)
+    (job,) = [item for item in jobs(desk) if item.name == "alerts-earnings"]
+    assert await job.run() == "1 rules fired"
+    async with desk.read(user=account.user.id) as reader:
+        (fired,) = await reader.alert_events.all()
+    assert fired.message in {"AAPL in 5 days", "AAPL in 6 days"}, "New York may be a day behind"
 
 
 async def test_screeners_are_due_once_with_two_workers(desk: Database) -> None:
