@@ -27,7 +27,7 @@ from domain.cache.store import RedisStore, Store
 from domain.cache.tiers import TierCache, free_tag
 from domain.db.scope import Scope
 from domain.db.unit import ReadUnit, Unit, UnitOfWork
-from domain.errors import TradekeepError
+from domain.errors import TradekeepError, Unavailable
 from domain.settings import Settings
 
 T = TypeVar("T")
@@ -213,9 +213,14 @@ class Cache:
 
     async def _hand_over_counts(self) -> None:
         taken = self.statistics.take()
-        if taken:
-            fields = {f"{name}|{outcome}": number for (name, outcome), number in taken.items()}
+        if not taken:
+            return
+        fields = {f"{name}|{outcome}": number for (name, outcome), number in taken.items()}
+        try:
             await self._store.add_counts(self.keyspace.statistics(), fields)
+        except Unavailable:
+            self.statistics.give_back(taken)
+            raise
 
     async def _keep_up(self) -> None:
         while True:

@@ -32,6 +32,7 @@ MEMORY: Final = "memory"
 _SENTINEL_PORT: Final = 26_379
 _CLUSTER_PORT: Final = 6_379
 _MOST_CONNECTIONS: Final = 50
+_CLUSTER_TRIES: Final = 3
 _SCHEMES: Final = (
     "redis",
     "rediss",
@@ -161,6 +162,8 @@ def _options(use: Use) -> dict[str, Any]:
 
 def _cluster(address: Address, options: dict[str, Any]) -> RedisCluster:
     nodes = [ClusterNode(host, port) for host, port in address.hosts]
+    # Being sent to another node counts as a try, so a cluster's client needs some.
+    options["retry"] = Retry(NoBackoff(), _CLUSTER_TRIES)
     return RedisCluster(
         startup_nodes=nodes,
         require_full_coverage=False,

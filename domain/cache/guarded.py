@@ -5,7 +5,13 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import (
+    ClusterDownError,
+    MasterDownError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from domain.cache.breaker import Breaker, BreakerState
 from domain.cache.store import Fetched, Lease, Store, Touched, new_stamp
@@ -14,6 +20,8 @@ from domain.errors import TradekeepError, Unavailable
 T = TypeVar("T")
 
 _log: Final = logging.getLogger(__name__)
+_AWAY: Final = (ReadOnlyError, ClusterDownError, MasterDownError)
+"""Refusals of a server that is losing its place: as good as no answer."""
 _REMOVAL_SECONDS: Final = 5.0
 
 
@@ -148,12 +156,17 @@ class GuardedStore:
         try:
             async with asyncio.timeout(self._budget):
                 return await question()
-        except OutOfMemoryError as error:
+        except ResponseError as error:
+            if isinstance(error, _AWAY):
+                raise self._failed(error) from error
             # It answers, so it is asked on: full memory keeps answers out, not readers.
-            raise Unavailable("the memory of the cache's server is full") from error
+            raise Unavailable(f"the cache's server refuses: {type(error).__name__}") from error
         except (RedisError, OSError, TimeoutError) as error:
-            was = self.breaker.state
-            self.breaker.failed()
-            if self.breaker.state is BreakerState.OPEN and was is BreakerState.CLOSED:
-                _log.warning("the cache is bypassed: %s", type(error).__name__)
-            raise Unavailable("the cache's server does not answer") from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: BaseException) -> Unavailable:
+        was = self.breaker.state
+        self.breaker.failed()
+        if self.breaker.state is BreakerState.OPEN and was is BreakerState.CLOSED:
+            _log.warning("the cache is bypassed: %r", error)
+        return Unavailable("the cache's server does not answer")

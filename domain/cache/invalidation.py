@@ -199,7 +199,7 @@ class Writer:
         self._put_off = not told or rules.always_put_off
         if self._put_off:
             put_off(session, touched)
-        if self._connection is not None:
+        if told and self._connection is not None:
             # Half of the time is left for COMMIT itself.
             self._connection.limit_commit(began, rules.intent_seconds / 2)
 

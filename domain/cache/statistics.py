@@ -27,6 +27,7 @@ class Statistics:
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, Outcome]] = Counter()
+        self._handed_over: Counter[tuple[str, Outcome]] = Counter()
 
     def count(self, name: str, outcome: Outcome) -> None:
         """Count one outcome of the answer called `name`."""
@@ -37,6 +38,11 @@ class Statistics:
         return sum(number for (_, found), number in self.counts.items() if found is outcome)
 
     def take(self) -> "Counter[tuple[str, Outcome]]":
-        """Return the counts so far and begin at nought."""
-        taken, self.counts = self.counts, Counter()
-        return taken
+        """Return what was counted since the last time; give it back when it got lost."""
+        fresh = self.counts - self._handed_over
+        self._handed_over = self.counts.copy()
+        return fresh
+
+    def give_back(self, taken: "Counter[tuple[str, Outcome]]") -> None:
+        """Count as not handed over what `take` returned."""
+        self._handed_over -= taken

@@ -44,8 +44,8 @@ async def test_no_read_is_older_than_a_commit_though_writers_die_before_they_inv
     verdict = judge(runs)
     assert verdict.errors == []
     assert (verdict.stale, verdict.backwards, verdict.lost) == (0, 0, 0)
-    assert verdict.writes > 20 * seconds
-    assert max(run.hits for run in runs) > verdict.reads / 10  # it was a cache that was judged
+    assert verdict.writes > 10 * seconds
+    assert sum(run.hits for run in runs) > 10 * seconds  # it was a cache that was judged
     await at_rest_the_cache_is_the_database(load)
 
 
