@@ -203,7 +203,8 @@ async def test_of_many_workers_one_runs_a_due_job_and_misses_are_made_up_for_onc
 ) -> None:
     runs = Runs()
     schedulers = [Scheduler(db, [Job("tidy", "17 * * * *", runs.run)]) for _ in range(5)]
-    assert sum([await scheduler.run_due() for scheduler in schedulers]) == 0, "not due yet"
+    not_due = await asyncio.gather(*(item.run_due() for item in schedulers))
+    assert sum(not_due) == 0, "and now connections are open: the next look is at the same time"
     await make_due(db)
     assert sum(await asyncio.gather(*(item.run_due() for item in schedulers))) == 1
     assert runs.count == 1
@@ -248,6 +249,24 @@ async def test_a_job_of_a_worker_that_died_is_taken_over_after_its_limit(db: Dat
     async with db.transaction(system="test") as unit:
         await unit.session.execute(update(ScheduledJob).values(running_until=now()))
     assert await dying.run_due() == 1
+
+
+async def test_a_job_that_comes_too_late_says_nothing_about_its_successor(db: Database) -> None:
+    runs = Runs()
+    late = Scheduler(db, [Job("tidy", "17 * * * *", runs.run)])
+    await late.run_due()
+    await make_due(db)
+    claimed = await late._claim()
+    assert claimed is not None
+    async with db.transaction(system="test") as unit:
+        await unit.session.execute(update(ScheduledJob).values(running_until=now()))
+    await make_due(db)
+    successor = await late._claim()
+    assert successor is not None
+    await late._run(*claimed)
+    job = await job_of(db)
+    assert (job.last_started_at, job.last_result) == (successor[1], None)
+    assert job.running_until is not None
 
 
 async def test_a_job_that_is_broken_off_by_a_shutdown_is_due_again_at_once(db: Database) -> None:

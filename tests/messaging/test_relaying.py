@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from domain.messaging.consuming import Consumer, Patience, Received, one_by_one
 from domain.messaging.dead_letters import dead_letters, discard, retry, retry_all
 from domain.messaging.messages import AlertReported, Fact, Notice
 from domain.messaging.models import FailedDelivery, OutboxMessage
-from domain.messaging.relaying import Relay
+from domain.messaging.relaying import Relay, _lock
 from tests.factories.identity import make_user
 from tests.messaging.stations import (
     QUICK,
@@ -334,6 +335,71 @@ async def test_a_key_that_somebody_else_works_on_is_left_and_others_go_on(db: Da
     await busy
     await run(first)
     assert await effects(db, "mail") == ["a/1", "b/1", "a/2"]
+
+
+async def test_what_was_done_since_the_look_is_not_handled_again(db: Database) -> None:
+    calls: list[str] = []
+
+    async def count(unit: UnitOfWork, message: AlertReported) -> None:
+        calls.append(message.title)
+
+    mail = Consumer("mail", (AlertReported,), one_by_one(count), batch=10)
+    slow, quick = Relay(db, [mail], QUICK), Relay(db, [mail], QUICK)
+    await announce(db, "one", "two")
+    seen = await slow._look(mail, [])
+    await quick.deliver(mail)
+    assert await slow._hand_over(mail, seen) == 0
+    assert calls == ["one", "two"]
+
+
+async def test_what_is_held_since_the_look_is_left(db: Database) -> None:
+    refuse = ["a/1"]
+    mail = consumer("mail", refuse=refuse)
+    patient = Patience(first_pause=60, longest_pause=60)
+    slow, quick = Relay(db, [mail], patient), Relay(db, [mail], patient)
+    await announce(db, "a/1", "a/2", "b/1")
+    seen = await slow._look(mail, [])
+    await quick.deliver(mail)
+    await announce(db, "a/3")
+    refuse.clear()
+    assert await slow._hand_over(mail, [*seen, *await slow._look(mail, [])]) == 0
+    assert await effects(db, "mail") == ["b/1"]
+
+
+async def test_many_held_messages_do_not_hide_others(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("domain.messaging.relaying.WINDOW", 2)
+    first = [f"k{number}/1" for number in range(6)]
+    patient = Patience(first_pause=60, longest_pause=60)
+    relay = Relay(db, [consumer("mail", refuse=first)], patient)
+    await announce(db, *first)
+    await run(relay)
+    await announce(db, *(f"k{number}/2" for number in range(6)), "z/1")
+    await relay.deliver(relay.consumers[0])
+    assert await effects(db, "mail") == ["z/1"]
+
+
+async def test_a_key_that_was_busy_at_its_first_message_is_left_for_the_round(
+    db: Database,
+) -> None:
+    """Somebody else has a/1 and dies: a/2 must not come before it."""
+    async with AsyncExitStack() as stack:
+        other = await stack.enter_async_context(db.transaction(system="dying"))
+
+        async def handle(unit: UnitOfWork, received: Sequence[Received[AlertReported]]) -> None:
+            await leave_effect(unit, "mail", received[0].message.title)
+            if received[0].message.title == "free/1":
+                await other.session.rollback()
+
+        mail = Consumer("mail", (AlertReported,), handle)
+        relay = Relay(db, [mail], QUICK)
+        await announce(db, "a/1", "free/1", "a/2")
+        assert await _lock(other, mail, {"a"}) == {"a"}
+        await relay._hand_over(mail, await relay._look(mail, []))
+        assert await effects(db, "mail") == ["free/1"]
+        await run(relay)
+        assert await effects(db, "mail") == ["free/1", "a/1", "a/2"]
 
 
 async def test_a_lost_database_is_nobodys_failure(db: Database) -> None:

@@ -169,6 +169,19 @@ async def test_a_sender_that_died_leaves_its_notices_to_others_after_a_while(db:
     assert paper.told == ["one to desk"]
 
 
+async def test_an_attempt_that_ends_too_late_says_nothing_about_the_next_one(db: Database) -> None:
+    await waiting(db, "one")
+    late = sender(db, Paper(Undeliverable("gone")))
+    (claimed,) = await late._claim()
+    async with db.transaction(system="test") as unit:
+        (item,) = await unit.notifications.all()
+        item.next_attempt_at = now()
+    assert len(await sender(db, Paper())._claim()) == 1
+    await late._send(claimed)
+    (item,) = await stored(db)
+    assert (item.status, item.last_error) == (NotificationStatus.PENDING, None)
+
+
 async def test_a_delivery_can_be_noted_in_the_transaction_that_records_it(db: Database) -> None:
     async def fail(unit: UnitOfWork, sent: Notification) -> None:
         raise RuntimeError("not noted")
