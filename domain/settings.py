@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     worker_idle: float = Field(default=1, gt=0, le=60)
     worker_grace: float = Field(default=10, ge=0, le=600)
     keep_messages_days: int | None = Field(default=30, ge=1, le=36_500)
+    keep_notices_days: int | None = Field(default=365, ge=1, le=36_500)
     keep_sessions_days: int | None = Field(default=30, ge=1, le=36_500)
     notification_timeout: float = Field(default=10, gt=0, le=300)
     smtp_url: SecretStr | None = None

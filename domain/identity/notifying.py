@@ -3,6 +3,7 @@
 Writes notices; `domain.messaging.sending` sends them.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +30,7 @@ from domain.messaging.models import Notification, NotificationStatus
 SEVERITIES: Final = ("debug", "info", "warning", "critical")
 """How much a notice matters, rising. Critical ones are told at night too."""
 
+_LOG: Final = logging.getLogger("tradekeep.notices")
 _EMAIL: Final = "email"
 _LONGEST_TITLE: Final = 200
 _LONGEST_ADDRESS: Final = 2_000
@@ -116,14 +118,14 @@ async def notify(unit: UnitOfWork, user_id: UUID, news: Announcement) -> Sequenc
         The channels.
 
     Raises:
-        InvalidData: The user's rules are malformed, or the severity is unknown.
+        InvalidData: The severity is unknown.
     """
     user = await unit[User].find(user_id)
     if user is None:
         return []
     preferences = await unit[UserPreferences].find(user_id)
     _rank(news.severity)
-    chosen = [name for name in channels_for(preferences, news) if name != IN_APP]
+    chosen = [name for name in _chosen(preferences, news) if name != IN_APP]
     later = _not_before(user, preferences, news)
     rows = [_row(user_id, news, IN_APP, None)]
     rows += [_row(user_id, news, channel, later) for channel in chosen]
@@ -148,12 +150,27 @@ async def take_notices(unit: UnitOfWork, received: Sequence[Received[Notice]]) -
         await notify(unit, asked.user_id, news)
 
 
+def _chosen(preferences: UserPreferences | None, news: Announcement) -> list[str]:
+    """Return the channels; rules that cannot be read must not keep anything from their user."""
+    try:
+        return channels_for(preferences, news)
+    except InvalidData as error:
+        _LOG.warning("rules of user %s are ignored: %s", preferences and preferences.user_id, error)
+        return list(preferences.notification_channels) if preferences else []
+
+
 def _not_before(
     user: User, preferences: UserPreferences | None, news: Announcement
 ) -> datetime | None:
     if preferences is None or preferences.quiet_from is None or news.severity == SEVERITIES[-1]:
         return None
-    hours = QuietHours.parse(preferences.quiet_from, preferences.quiet_until or "", user.timezone)
+    try:
+        hours = QuietHours.parse(
+            preferences.quiet_from, preferences.quiet_until or "", user.timezone
+        )
+    except InvalidData as error:
+        _LOG.warning("quiet hours of user %s are ignored: %s", user.id, error)
+        return None
     return hours.end_after(now())
 
 

@@ -36,6 +36,14 @@ async def prune(
     return await _emptied(db, _MESSAGES, before), await _emptied(db, _NOTES, before)
 
 
+async def prune_notices(
+    db: Connections[Any, Any], keep: timedelta, *, at: datetime | None = None
+) -> int:
+    """Delete notices that are older than `keep` and do not wait to be sent; return how many."""
+    before = {"before": (at or now()) - keep, "limit": _AT_ONCE}
+    return await _emptied(db, _NOTICES, before)
+
+
 async def _emptied(db: Connections[Any, Any], statement: Any, given: dict[str, Any]) -> int:
     total = 0
     while True:
@@ -57,6 +65,14 @@ DELETE FROM messaging.outbox WHERE id = ANY (ARRAY(
    WHERE o.published_at < :before
      AND NOT EXISTS (SELECT FROM messaging.failed_deliveries f WHERE f.message_id = o.id)
    ORDER BY o.id LIMIT :limit FOR UPDATE SKIP LOCKED))
+"""
+)
+_NOTICES: Final = text(
+    """
+DELETE FROM messaging.notifications WHERE id = ANY (ARRAY(
+  SELECT n.id FROM messaging.notifications n
+   WHERE n.created_at < :before AND n.status <> 'pending'
+   ORDER BY n.id LIMIT :limit))
 """
 )
 _NOTES: Final = text(

@@ -19,7 +19,7 @@ from domain.identity.models import User, UserSession
 from domain.journal.attaching import sweep_attachments
 from domain.market.rolling_up import roll_up_days
 from domain.messaging.messages import ScreenerDue
-from domain.messaging.pruning import prune
+from domain.messaging.pruning import prune, prune_notices
 from domain.messaging.publishing import publish
 from domain.messaging.scheduling import Job
 from domain.ops.retention import maintain, retention
@@ -52,6 +52,7 @@ def jobs(db: Database, storage: Storage | None = None) -> Sequence[Job]:
         Job("equity-refresh", "11 0 * * *", upkeep.refresh_equity, limit=timedelta(hours=4)),
         Job("leaderboard-refresh", "*/15 * * * *", upkeep.refresh_leaderboard),
         Job("messages-prune", "37 * * * *", upkeep.prune_messages, limit=timedelta(hours=1)),
+        Job("notices-prune", "29 3 * * *", upkeep.prune_notices, limit=timedelta(hours=1)),
         Job("sessions-prune", "23 3 * * *", upkeep.prune_sessions),
     ]
     if storage is not None:
@@ -162,6 +163,13 @@ class Upkeep:
             return "all messages are kept"
         messages, notes = await prune(self.db, timedelta(days=days))
         return f"{messages} messages and {notes} notes deleted"
+
+    async def prune_notices(self) -> str:
+        """Delete notices of long ago."""
+        days = self.db.settings.keep_notices_days
+        if days is None:
+            return "all notices are kept"
+        return f"{await prune_notices(self.db, timedelta(days=days))} notices deleted"
 
     async def prune_sessions(self) -> str:
         """Delete logins that ended long ago."""

@@ -192,6 +192,24 @@ async def test_what_is_critical_is_told_at_night(db: Database) -> None:
     assert rows["email"].next_attempt_at is None
 
 
+async def test_rules_and_zones_that_cannot_be_read_keep_nothing_from_their_user(
+    db: Database,
+) -> None:
+    async with db.transaction(system="test") as unit:
+        user = await make_user(unit)
+        user.timezone = "Mars/City"
+        unit.preferences.add(
+            UserPreferences(
+                user_id=user.id,
+                notification_channels=["email"],
+                notification_rules={"alert": ["slack"]},
+                **around_now(),
+            )
+        )
+        await unit.flush()
+        assert await notify(unit, user.id, news()) == ["in_app", "email"]
+
+
 async def test_a_long_title_is_cut_and_an_empty_one_named_by_its_kind(db: Database) -> None:
     rows = await told(db, Announcement("analysis", "x" * 500, ""))
     assert len(rows["in_app"].title) == 200

@@ -14,11 +14,18 @@ from domain.messaging.broadcasting import Listeners, live_consumer
 from domain.messaging.consuming import Consumer, Patience
 from domain.messaging.looping import keep_doing
 from domain.messaging.messages import AlertReported, Fact
-from domain.messaging.models import OutboxMessage, ProcessedMessage, ScheduledJob
-from domain.messaging.pruning import prune
+from domain.messaging.models import (
+    Notification,
+    NotificationStatus,
+    OutboxMessage,
+    ProcessedMessage,
+    ScheduledJob,
+)
+from domain.messaging.pruning import prune, prune_notices
 from domain.messaging.redacting import reason_of, redacted
 from domain.messaging.relaying import Relay
 from domain.messaging.scheduling import Job, Scheduler
+from tests.factories.identity import make_user
 from tests.messaging.stations import QUICK, announce, effects, make_effects, report, run, writing
 
 WEEK = timedelta(days=7)
@@ -66,6 +73,26 @@ async def test_old_messages_go_and_those_with_a_dead_letter_stay_with_their_note
         assert [(note.consumer, note.message_id) for note in notes] == [
             ("books", str(left[0].event_id))
         ]
+
+
+async def test_old_notices_go_unless_they_wait(db: Database) -> None:
+    async with db.transaction(system="test") as unit:
+        user = await make_user(unit)
+        for status in ("pending", "failed"):
+            unit.notifications.add(
+                Notification(
+                    user_id=user.id,
+                    channel="email",
+                    title=status,
+                    body="",
+                    status=NotificationStatus(status),
+                )
+            )
+    assert await prune_notices(db, WEEK) == 0, "too young"
+    assert await prune_notices(db, WEEK, at=now() + WEEK * 2) == 1
+    async with db.read(system="test") as reader:
+        (left,) = await reader.notifications.all()
+    assert left.title == "pending"
 
 
 async def test_pruning_many_rows_takes_them_in_pieces(
