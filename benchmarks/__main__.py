@@ -2,11 +2,12 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import booking, reading, series, writing
+from benchmarks import booking, caching, reading, series, writing
 from benchmarks.ground import prepare
 from benchmarks.interleaving import Best, Case, measure
 from domain.testing import embedded_for_tests, new_database
@@ -18,17 +19,17 @@ async def run(url: str) -> list[tuple[Case, dict[str, Best]]]:
     """Measure every case on the database at `url`."""
     ground, db = await prepare(url)
     try:
-        cases = [
-            *booking.replays(),
-            *reading.cases(ground),
-            *writing.cases(ground),
-            *await booking.bookings(ground),
-            *await series.cases(ground),
-        ]
-        results = []
-        for case in cases:
-            _CONSOLE.print(f"{case.name} …", style="dim")
-            results.append((case, await measure(case)))
+        async with caching.peers(url) as rivals:
+            results = await _measured(await caching.cases(ground, rivals))
+        results += await _measured(
+            [
+                *booking.replays(),
+                *reading.cases(ground),
+                *writing.cases(ground),
+                *await booking.bookings(ground),
+                *await series.cases(ground),
+            ]
+        )
         database = await series.latest_price_milliseconds(ground)
         _CONSOLE.print(f"latest price of 200 instruments: {database:.2f} ms in the database (≤ 3)")
         return results
@@ -36,6 +37,14 @@ async def run(url: str) -> list[tuple[Case, dict[str, Best]]]:
         await ground.raw.close()
         await ground.engine.dispose()
         await db.__aexit__()
+
+
+async def _measured(cases: Sequence[Case]) -> list[tuple[Case, dict[str, Best]]]:
+    results = []
+    for case in cases:
+        _CONSOLE.print(f"{case.name} …", style="dim")
+        results.append((case, await measure(case)))
+    return results
 
 
 def show(results: list[tuple[Case, dict[str, Best]]]) -> bool:

@@ -1,9 +1,12 @@
 """`Database`: the units of work with every area's repositories, and the cache over them."""
 
+from collections.abc import Iterable
+from datetime import date
 from typing import Any, Self
 from uuid import UUID
 
 from domain import schema
+from domain.agents import cached as agents
 from domain.agents.repositories import (
     AgentAnalyticsRepository,
     AgentRepository,
@@ -12,14 +15,16 @@ from domain.agents.repositories import (
     StandingRepository,
 )
 from domain.alerts.repositories import AlertEventRepository, AlertRepository
-from domain.cache import Cache, CachedReader
+from domain.cache import Cache, CachedReader, Rows, answer
 from domain.cache.client import MEMORY, Address, parse_redis_url
+from domain.cache.declaring import also_stale_by
 from domain.cache.embedded import EmbeddedValkey
 from domain.cache.reading import CACHE
 from domain.db.connection import Connections
 from domain.db.scope import Scope
 from domain.db.unit import ReadUnit, Unit, UnitOfWork, repository
 from domain.db.written import WRITES
+from domain.identity import cached as identity
 from domain.identity.repositories import (
     ApiKeyRepository,
     NotificationAddressRepository,
@@ -28,6 +33,7 @@ from domain.identity.repositories import (
     UserRepository,
     UserSessionRepository,
 )
+from domain.identity.signing_in import Lifetime
 from domain.journal.repositories import (
     AttachmentRepository,
     EntryTagRepository,
@@ -36,6 +42,7 @@ from domain.journal.repositories import (
     SetupRepository,
     TagRepository,
 )
+from domain.market import cached as market
 from domain.market.repositories import (
     ArchivedBarRepository,
     BarRepository,
@@ -56,6 +63,7 @@ from domain.messaging.repositories import (
     ProcessedMessageRepository,
     ScheduledJobRepository,
 )
+from domain.news.models import CalendarEvent, EconomicRelease
 from domain.news.repositories import (
     ArticleInstrumentRepository,
     ArticleRepository,
@@ -63,6 +71,7 @@ from domain.news.repositories import (
     EconomicReleaseRepository,
     EconomicSeriesRepository,
 )
+from domain.research import cached as research
 from domain.research.repositories import (
     AnalysisRepository,
     KnowledgeChunkRepository,
@@ -73,6 +82,8 @@ from domain.research.repositories import (
     WatchlistItemRepository,
     WatchlistRepository,
 )
+from domain.trading import cached as trading
+from domain.trading import overview
 from domain.trading.repositories import (
     CashMovementRepository,
     EquitySnapshotRepository,
@@ -86,7 +97,87 @@ from domain.trading.repositories import (
 
 
 class Answers(CachedReader):
-    """The cached answers of all areas."""
+    """The cached answers of all areas.
+
+    What begins with ``answer`` is cached as it is; the methods put cached answers together.
+    """
+
+    account = answer(identity.account)
+    login = answer(identity.login)
+    api_key = answer(identity.api_key)
+
+    instrument = answer(market.instrument)
+    instruments_named = answer(market.instruments_named)
+    company_facts = answer(market.company_facts)
+    quote = answer(market.quote)
+    option_chain = answer(market.option_chain)
+
+    portfolio_ledger = answer(trading.portfolio_ledger)
+    open_positions = answer(trading.open_positions)
+    recent_trades = answer(trading.recent_trades)
+
+    latest_analysis = answer(research.latest_analysis)
+
+    agent = answer(agents.agent)
+    agent_named = answer(agents.agent_named)
+    leaderboard = answer(agents.leaderboard)
+    track_record = answer(agents.track_record)
+    analytics = answer(agents.analytics)
+    conversations = answer(agents.conversations)
+    conversation = answer(agents.conversation)
+
+    async def account_of_session(self, token: str, lifetime: Lifetime) -> identity.Account | None:
+        """Return the active account of a live login, or None; does not note the use."""
+        return await identity.account_of_session(self, token, lifetime)
+
+    async def caller_of_api_key(self, secret: str) -> identity.Caller | None:
+        """Return who calls with a live API key, or None; does not note the use."""
+        return await identity.caller_of_api_key(self, secret)
+
+    async def quotes(self, instruments: Iterable[UUID]) -> dict[UUID, market.Quote]:
+        """Return the newest prices of instruments that have one."""
+        return await market.quotes(self, instruments)
+
+    async def quote_of_symbol(self, symbol: str) -> market.Quote | None:
+        """Return the newest price of the instrument with this ticker, or None.
+
+        Raises:
+            MultipleFound: Several instruments that are priced share the ticker.
+        """
+        return await market.quote_of_symbol(self, symbol)
+
+    async def quoted_chain(
+        self, underlying_id: UUID, expires_on: date
+    ) -> tuple[market.QuotedOption, ...]:
+        """Return the options that expire on one day with their newest prices."""
+        return await market.quoted_chain(self, underlying_id, expires_on)
+
+    async def portfolio_overview(self, portfolio_id: UUID) -> overview.PortfolioOverview | None:
+        """Return what a portfolio holds and what it is worth now, or None."""
+        return await overview.portfolio_overview(self, portfolio_id)
+
+    async def valued_positions(self, portfolio_id: UUID) -> tuple[overview.ValuedPosition, ...]:
+        """Return the open positions of a portfolio at the newest prices."""
+        return await overview.valued_positions(self, portfolio_id)
+
+    async def latest_analysis_of_symbol(
+        self, symbol: str, analysis_type: str
+    ) -> research.AnalysisFacts | None:
+        """Return the newest analysis of one type of whatever has this ticker, or None."""
+        return await research.latest_analysis_of_symbol(self, symbol, analysis_type)
+
+    async def since_inception(self, agent_id: UUID) -> tuple[agents.RecordPoint, ...]:
+        """Return the track record of an agent; nothing for an unknown one."""
+        return await agents.since_inception(self, agent_id)
+
+
+# News makes conclusions stale: an event of an issuer those about it, a release all of them.
+also_stale_by(market.company_facts, Rows(CalendarEvent, instrument_id="instrument_id"))
+also_stale_by(
+    research.latest_analysis,
+    Rows(CalendarEvent, instrument_id="instrument_id"),
+    Rows(EconomicRelease),
+)
 
 
 class Repositories(Unit):

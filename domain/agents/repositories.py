@@ -51,12 +51,21 @@ class AgentRepository(Repository[Agent]):
         Raises:
             InvalidData: `limit` is below 3.
         """
+        return await self.track_record(agent.portfolio_id, limit=limit)
+
+    async def track_record(
+        self, portfolio_id: UUID, *, limit: int = 500
+    ) -> Sequence[tuple[datetime, Decimal]]:
+        """Return (time, equity) of a portfolio's track record, as `since_inception` does."""
         statement = (
             select(EquitySnapshot.time, EquitySnapshot.equity)
-            .join(Portfolio, Portfolio.id == EquitySnapshot.portfolio_id)
+            .join(
+                Portfolio,
+                (Portfolio.user_id == EquitySnapshot.user_id)
+                & (Portfolio.id == EquitySnapshot.portfolio_id),
+            )
             .where(
-                EquitySnapshot.portfolio_id == agent.portfolio_id,
-                EquitySnapshot.user_id == agent.user_id,
+                EquitySnapshot.portfolio_id == portfolio_id,
                 Portfolio.inception_at.is_(None) | (EquitySnapshot.time >= Portfolio.inception_at),
             )
             .order_by(EquitySnapshot.time)

@@ -2,13 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final
+from typing import Any
 
 from domain.errors import Unavailable
 
 ReadAll = Callable[[Sequence[str]], Coroutine[Any, Any, Sequence[bytes | None]]]
-
-_MOST_KEYS: Final = 1_000
 
 
 class BatchedReader:
@@ -25,10 +23,13 @@ class BatchedReader:
 
     def read(self, keys: Sequence[str]) -> asyncio.Future[Sequence[bytes | None]]:
         """Return a future of the values at `keys`; they are read after this call."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Sequence[bytes | None]] = loop.create_future()
+        future: asyncio.Future[Sequence[bytes | None]]
+        future = asyncio.get_running_loop().create_future()
         if not self._waiting:
-            loop.call_soon(self._send)
+            # It runs in the loop's next round: what is asked until then goes along.
+            task = asyncio.create_task(self._answer())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         self._waiting.append((keys, future))
         return future
 
@@ -36,21 +37,8 @@ class BatchedReader:
         """Wait for what is under way."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _send(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        while waiting:
-            count = most = 0
-            while most < len(waiting) and count < _MOST_KEYS:
-                count += len(waiting[most][0])
-                most += 1
-            task = asyncio.create_task(self._answer(waiting[:most]))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            waiting = waiting[most:]
-
-    async def _answer(
-        self, asked: Sequence[tuple[Sequence[str], asyncio.Future[Sequence[bytes | None]]]]
-    ) -> None:
+    async def _answer(self) -> None:
+        asked, self._waiting = self._waiting, []
         try:
             if len(asked) == 1:
                 _give(asked[0][1], await self._read(asked[0][0]))

@@ -36,6 +36,8 @@ _log: Final = logging.getLogger(__name__)
 _NOBODY: Final = UUID(int=0)
 """The tenant of loaders whose answers are everybody's: no row is owned by it."""
 _ROUND: Final = 3.0
+_MOST_ASKED: Final = 4_096
+_TURN: Final = "cache_turn"
 
 
 class Sessions(Protocol):
@@ -81,6 +83,7 @@ class Cache:
             self._store, Dependencies(self.keyspace, declared), rules, replay=self._replay_quietly
         )
         self.regions = make_regions(self.keyspace, _seconds(settings), self._store)
+        self._asked: dict[Any, Question[Any]] = {}
         self._upkeep: asyncio.Task[None] | None = None
 
     @property
@@ -131,6 +134,22 @@ class Cache:
         """
         return await self._engine.get(self._question(read, given))
 
+    async def ask(self, read: CachedRead[Any, T], user: UUID | None, args: tuple[Any, ...]) -> T:
+        """Return a declared answer by its parameters in order; remembers how the question is put.
+
+        Raises:
+            InvalidData: The parameters are not the declaration's, or a user is missing.
+            TradekeepError: What loading raised.
+        """
+        asked = (read, user, args)
+        question: Question[T] | None = self._asked.get(asked)
+        if question is None:
+            question = self._question(read, read.bind(user, args, {}))
+            self._asked[asked] = question
+            if len(self._asked) > _MOST_ASKED:
+                del self._asked[next(iter(self._asked))]
+        return await self._engine.get(question)
+
     async def get_within(
         self, unit: Unit, read: CachedRead[Any, T], given: Mapping[str, Part]
     ) -> T:
@@ -146,8 +165,10 @@ class Cache:
         has_written = writer is not None and writer.has_written
         if has_written or session.new or session.dirty or session.deleted:
             self.statistics.count(read.name, Outcome.BYPASS)
-            await unit.session.flush()
-            return await read.load(unit, **_own(read, given))
+            # One session answers one question at a time; callers may ask several together.
+            async with session.info.setdefault(_TURN, asyncio.Lock()):
+                await unit.session.flush()
+                return await read.load(unit, **_own(read, given))
         return await self.get(read, given)
 
     async def peek(self, read: CachedRead[Any, T], given: Mapping[str, Part]) -> Envelope[T] | None:

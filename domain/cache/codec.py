@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
+import msgspec.inspect
 
 from domain.clock import now
 
@@ -38,6 +39,7 @@ class Codec(Generic[T]):
 
     def __init__(self, kind: Any) -> None:
         self.fingerprint = fingerprint(kind)
+        self.is_immutable = is_immutable(kind)
         self._encode = msgspec.json.Encoder(decimal_format="string", uuid_format="canonical").encode
         self._decode = msgspec.json.Decoder(Envelope[kind]).decode
 
@@ -58,6 +60,71 @@ class Codec(Generic[T]):
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         return found if found.fp == self.fingerprint and found.v == VERSION else None
+
+
+class Decoded:
+    """Remembers what the last answer at a key was decoded to, for as long as its bytes are equal.
+
+    The bytes are read every time; it is only the work that is saved.
+
+    Args:
+        most: How many keys; the first ones in go first.
+    """
+
+    def __init__(self, most: int = 512) -> None:
+        self._most = most
+        self._known: dict[str, tuple[bytes, Envelope[Any]]] = {}
+
+    def decode(self, key: str, codec: Codec[T], written: bytes) -> Envelope[T] | None:
+        """Return what `Codec.decode` returns."""
+        known = self._known.get(key)
+        if known is not None and known[0] == written and known[1].fp == codec.fingerprint:
+            return known[1]
+        found = codec.decode(written)
+        if found is not None and codec.is_immutable:
+            self._known[key] = (written, found)
+            if len(self._known) > self._most:
+                del self._known[next(iter(self._known))]
+        return found
+
+
+@cache
+def is_immutable(kind: Any) -> bool:
+    """Return whether values of a type can be shared: nobody can change them."""
+    return _is_immutable(msgspec.inspect.type_info(kind))
+
+
+def _is_immutable(found: Any) -> bool:
+    if isinstance(found, msgspec.inspect.StructType):
+        return found.cls.__struct_config__.frozen and all(
+            _is_immutable(field.type) for field in found.fields
+        )
+    if isinstance(found, msgspec.inspect.VarTupleType | msgspec.inspect.FrozenSetType):
+        return _is_immutable(found.item_type)
+    if isinstance(found, msgspec.inspect.TupleType):
+        return all(map(_is_immutable, found.item_types))
+    if isinstance(found, msgspec.inspect.UnionType):
+        return all(map(_is_immutable, found.types))
+    if isinstance(found, msgspec.inspect.Metadata):
+        return _is_immutable(found.type)
+    return isinstance(found, _PLAIN)
+
+
+_PLAIN: Final = (
+    msgspec.inspect.NoneType,
+    msgspec.inspect.BoolType,
+    msgspec.inspect.IntType,
+    msgspec.inspect.StrType,
+    msgspec.inspect.BytesType,
+    msgspec.inspect.DecimalType,
+    msgspec.inspect.UUIDType,
+    msgspec.inspect.DateTimeType,
+    msgspec.inspect.DateType,
+    msgspec.inspect.TimeType,
+    msgspec.inspect.TimeDeltaType,
+    msgspec.inspect.EnumType,
+    msgspec.inspect.LiteralType,
+)
 
 
 @cache

@@ -71,10 +71,29 @@ class Rows:
 
     model: type[Base]
     key: Mapping[str, str]
+    ignored: frozenset[str] = frozenset()
 
     def __init__(self, model: type[Base], **key: str) -> None:
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "key", key)
+
+    def ignoring(self, *attributes: str) -> "Rows":
+        """Return these rows, but an UPDATE of nothing except `attributes` makes nothing stale.
+
+        The loader must not read them, nor columns that the server generates from them. What the
+        mapper changes by itself, ``updated_at`` and ``version``, is named like the rest.
+
+        Raises:
+            InvalidData: The model has no such attribute.
+        """
+        known = mapping_of(self.model).column_attrs
+        for name in attributes:
+            if name not in known:
+                raise InvalidData("ignoring", name, f"be an attribute of {self.model.__name__}")
+        columns = frozenset(_column(known[name]).name for name in attributes)
+        rows = Rows(self.model, **self.key)
+        object.__setattr__(rows, "ignored", columns)
+        return rows
 
     @property
     def table(self) -> Table:
@@ -105,7 +124,7 @@ def _column(attribute: Any) -> Column[Any]:
     return column
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class CachedRead(Generic[P, T]):
     """A declared answer.
 
@@ -211,6 +230,19 @@ def cached(
     return declare
 
 
+def also_stale_by(read: CachedRead[Any, Any], *rows: Rows) -> None:
+    """Let more rows make an answer stale: for a layer above, whose rows its area does not know.
+
+    Call it where the areas are put together, before the first `Cache` is built.
+
+    Raises:
+        InvalidData: A parameter or an attribute does not exist.
+    """
+    stale_by = (*read.stale_by, *rows)
+    read.groups = _groups(read.audience, read.parameters, stale_by)
+    read.stale_by = stale_by
+
+
 def _groups(
     audience: Audience, parameters: tuple[str, ...], stale_by: Sequence[Rows]
 ) -> tuple[tuple[str, ...], ...]:
@@ -218,6 +250,8 @@ def _groups(
     groups: dict[tuple[str, ...], None] = {(): None}
     if audience is Audience.OWNER:
         groups[USER,] = None
+        # Staff write rows by their key and name no owner.
+        groups[parameters[1:]] = None
     for rows in stale_by:
         named = rows.columns(audience)
         if unknown := named.keys() - set(parameters):

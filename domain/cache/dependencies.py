@@ -7,14 +7,14 @@ takes all answers that depend on its table.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Table
 
-from domain.cache.declaring import CachedRead, Rows
+from domain.cache.declaring import CachedRead
 from domain.cache.keys import Keyspace
 from domain.cache.store import Touched
 from domain.errors import InvalidData
@@ -31,6 +31,21 @@ _WRITES: Final = re.compile(
 _DELETES: Final = re.compile(r"\b(?:DELETE\s+FROM|TRUNCATE)\b", re.IGNORECASE)
 
 
+@dataclass(frozen=True, slots=True)
+class _Dependency:
+    """An answer and rows that make it stale.
+
+    Args:
+        read: The answer.
+        columns: The columns of the rows that hold its parameters, by parameter.
+        ignored: The columns that it does not read.
+    """
+
+    read: CachedRead[Any, Any]
+    columns: Mapping[str, str]
+    ignored: frozenset[str]
+
+
 class Dependencies:
     """Which answers depend on which tables.
 
@@ -41,10 +56,11 @@ class Dependencies:
 
     def __init__(self, keyspace: Keyspace, reads: Iterable[CachedRead[Any, Any]]) -> None:
         self._keyspace = keyspace
-        self._by_table: dict[str, list[tuple[CachedRead[Any, Any], Rows]]] = defaultdict(list)
+        self._by_table: dict[str, list[_Dependency]] = defaultdict(list)
         for read in reads:
             for rows in read.stale_by:
-                self._by_table[rows.table.fullname].append((read, rows))
+                found = _Dependency(read, rows.columns(read.audience), rows.ignored)
+                self._by_table[rows.table.fullname].append(found)
 
     def concerns(self, table: str) -> bool:
         """Return whether any answer depends on the table ``schema.name``."""
@@ -52,24 +68,32 @@ class Dependencies:
 
     def columns(self, table: str) -> frozenset[str]:
         """Return the columns of a table whose values name answers or groups."""
-        named = (
-            rows.columns(read.audience).values() for read, rows in self._by_table.get(table, ())
+        return frozenset(
+            column for found in self._by_table.get(table, ()) for column in found.columns.values()
         )
-        return frozenset(column for columns in named for column in columns)
 
-    def touch(self, into: "Touches", table: str, known: Known) -> None:
+    def touch(
+        self,
+        into: "Touches",
+        table: str,
+        known: Known,
+        *,
+        changed: frozenset[str] | None = None,
+    ) -> None:
         """Add to `into` what a write to `table` makes stale.
 
         Args:
             into: Where it goes.
             table: ``schema.name``.
             known: The column values that all written rows have, before and after the write.
+            changed: The only columns that the write changes, when that is known.
         """
-        for read, rows in self._by_table.get(table, ()):
-            columns = rows.columns(read.audience)
-            given = {name: known[column] for name, column in columns.items() if column in known}
-            into.add(read.name, self._narrowest(read, given))
-            into.widen(read.name, self.everything(read))
+        for found in self._by_table.get(table, ()):
+            if changed is not None and changed <= found.ignored:
+                continue
+            given = {name: known[col] for name, col in found.columns.items() if col in known}
+            into.add(found.read.name, self._narrowest(found.read, given))
+            into.widen(found.read.name, self.everything(found.read))
 
     def _narrowest(self, read: CachedRead[Any, Any], given: dict[str, Any]) -> "Stale":
         """Return the answer that `given` names, else the smallest group that it names."""
@@ -141,18 +165,41 @@ def deletes(sql: str) -> bool:
     return _DELETES.search(sql) is not None
 
 
-@cache
-def cascade(table: Table) -> frozenset[Table]:
-    """Return the tables whose rows the server deletes or changes with rows of `table`."""
-    found: set[Table] = set()
-    waiting = [table]
+def cascaded(table: Table, known: Known) -> Sequence[tuple[Table, Known]]:
+    """Return the tables whose rows the server deletes or changes with rows of `table`.
+
+    Args:
+        table: Where rows are deleted.
+        known: The column values that all of them have.
+
+    Returns:
+        Each table with the values that its rows have for certain: those of the foreign key.
+    """
+    found: dict[tuple[Table, frozenset[tuple[str, Any]]], Known] = {}
+    waiting = [(table, known)]
     while waiting:
-        parent = waiting.pop()
-        for child in table.metadata.tables.values():
-            if child not in found and any(
-                key.referred_table is parent and key.ondelete in {"CASCADE", "SET NULL"}
-                for key in child.foreign_key_constraints
-            ):
-                found.add(child)
-                waiting.append(child)
-    return frozenset(found)
+        parent, given = waiting.pop()
+        for child, pairs, is_deleted in _children(parent):
+            passed = {own: given[theirs] for own, theirs in pairs if theirs in given}
+            way = (child, frozenset(passed.items()))
+            if way in found:
+                continue
+            found[way] = passed
+            if is_deleted:
+                waiting.append((child, passed))
+    return [(child, passed) for (child, _), passed in found.items()]
+
+
+@cache
+def _children(parent: Table) -> Sequence[tuple[Table, Sequence[tuple[str, str]], bool]]:
+    """Return who refers to a table: by which columns, and whether rows go or lose the reference."""
+    return [
+        (
+            child,
+            [(element.parent.name, element.column.name) for element in key.elements],
+            key.ondelete == "CASCADE",
+        )
+        for child in parent.metadata.tables.values()
+        for key in child.foreign_key_constraints
+        if key.referred_table is parent and key.ondelete in {"CASCADE", "SET NULL"}
+    ]

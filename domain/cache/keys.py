@@ -16,7 +16,7 @@ from uuid import UUID
 from domain.clock import as_utc
 from domain.errors import InvalidData
 
-Part: TypeAlias = "UUID | str | int | date | datetime | Enum | None"
+Part: TypeAlias = "UUID | str | int | bytes | date | datetime | Enum | None"
 
 _PREFIX: Final = re.compile(r"[a-z0-9_.-]{1,40}")
 _LONGEST_PART: Final = 200
@@ -39,6 +39,8 @@ def written(part: Part) -> str:
         return _NOTHING
     if isinstance(part, Enum):
         part = part.value
+    if isinstance(part, bytes):
+        part = part.hex()
     if isinstance(part, datetime):
         part = as_utc(part).strftime("%Y%m%dT%H%M%S.%fZ")
     text = str(part)

@@ -5,7 +5,7 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from domain.cache.store import TAG_SECONDS, Fetched, Lease, State, Touched, new_stamp
+from domain.cache.store import TAG_SECONDS, Ended, Fetched, Lease, State, Touched, new_stamp
 
 _MOST: Final = 50_000
 
@@ -60,15 +60,16 @@ class MemoryStore:
         for tag in touched.tags:
             self._set(tag, new_stamp().encode(), TAG_SECONDS)
 
-    async def end(self, writer: str, touched: Touched) -> None:
-        """Let answers be stored again."""
-        for name in touched.keys | touched.tags:
-            writers = self._writers.get(name, {})
-            if writers.pop(writer, None) is None and name in touched.tags:
-                self._set(name, new_stamp().encode(), TAG_SECONDS)
-            if not writers:
-                self._writers.pop(name, None)
-        self._drop(touched.keys)
+    async def end(self, ended: Sequence[Ended]) -> None:
+        """Let answers be stored again, after writers that are through."""
+        for done in ended:
+            for name in done.touched.keys | done.touched.tags:
+                writers = self._writers.get(name, {})
+                if writers.pop(done.writer, None) is None and name in done.touched.tags:
+                    self._set(name, new_stamp().encode(), TAG_SECONDS)
+                if not writers:
+                    self._writers.pop(name, None)
+            self._drop(done.touched.keys)
 
     async def add_counts(self, key: str, counts: Mapping[str, int]) -> None:
         """Add to the counters at `key`."""
@@ -155,7 +156,7 @@ class NullStore:
     async def begin(self, writer: str, touched: Touched, seconds: float) -> None:
         """Do nothing."""
 
-    async def end(self, writer: str, touched: Touched) -> None:
+    async def end(self, ended: Sequence[Ended]) -> None:
         """Do nothing."""
 
     async def add_counts(self, key: str, counts: Mapping[str, int]) -> None:

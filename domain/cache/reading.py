@@ -47,6 +47,8 @@ class CachedReader:
             InvalidData: The parameters are not the declaration's, or a user is missing.
             TradekeepError: What loading raised.
         """
+        if self._unit is None and not kwargs:
+            return await self._cache.ask(read, self._user, args)
         given = read.bind(self._user, args, kwargs)
         if self._unit is None:
             return await self._cache.get(read, given)

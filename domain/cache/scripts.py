@@ -35,8 +35,10 @@ FETCH: Final = (
 -- KEYS: k, k:l, k:w; ARGV: token, lease in ms
 if is_written(KEYS[3]) then return {'writing', false} end
 local value = redis.call('GET', KEYS[1])
-if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return {'leased', value} end
-return {'busy', value}
+local holder = redis.call('GET', KEYS[2])
+if holder and holder ~= ARGV[1] then return {'busy', value} end
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+return {'leased', value}
 """
 )
 """The right to fill an answer, or that somebody else loads or writes it; and what is stored."""

@@ -11,6 +11,7 @@ from redis.asyncio import Redis, RedisCluster
 
 from domain.cache import scripts
 from domain.cache.client import Client
+from domain.cache.exchanging import Exchange
 from domain.clock import new_id
 
 TAG_SECONDS: Final = 30 * 86_400
@@ -55,6 +56,14 @@ class Touched:
         return bool(self.keys or self.tags)
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A writer that is through, and what it made stale."""
+
+    writer: str
+    touched: Touched
+
+
 class Store(Protocol):
     """Keeps answers; may raise anything that means it cannot be reached."""
 
@@ -73,8 +82,8 @@ class Store(Protocol):
     async def begin(self, writer: str, touched: Touched, seconds: float) -> None:
         """Let nothing be served or stored for `touched` until `end`, `seconds` at most."""
 
-    async def end(self, writer: str, touched: Touched) -> None:
-        """Let answers be stored again."""
+    async def end(self, ended: Sequence[Ended]) -> None:
+        """Let answers be stored again, after writers that are through."""
 
     async def add_counts(self, key: str, counts: Mapping[str, int]) -> None:
         """Add to the counters at `key`."""
@@ -127,12 +136,15 @@ class RedisStore:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self._exchange = Exchange(client) if isinstance(client, Redis) else None
 
     async def read(self, keys: Sequence[str]) -> Sequence[bytes | None]:
         """Return what is stored at `keys`."""
-        if isinstance(self.client, RedisCluster):
-            return cast("list[bytes | None]", await self.client.mget_nonatomic(*keys))
-        return cast("list[bytes | None]", await self.client.mget(keys))
+        if self._exchange is not None:
+            (found,) = await self._exchange.run([("MGET", *keys)])
+        else:
+            found = await cast("RedisCluster", self.client).mget_nonatomic(*keys)
+        return cast("Sequence[bytes | None]", found)
 
     async def fetch(self, key: str, tags: Sequence[str], lease: Lease) -> Fetched:
         """Return the right to make an answer, if it is free, and what is stored."""
@@ -141,7 +153,7 @@ class RedisStore:
         stamps: list[_Call] = [
             (scripts.READ_TAG, _two(tag), (new_stamp(), _ms(TAG_SECONDS))) for tag in tags
         ]
-        if isinstance(self.client, Redis):
+        if self._exchange is not None:
             # One connection keeps the order: the lease is taken before the stamps are read.
             found, *rest = await self._run([first, *stamps])
         else:
@@ -171,12 +183,17 @@ class RedisStore:
         ]
         await self._run(calls)
 
-    async def end(self, writer: str, touched: Touched) -> None:
-        """Let answers be stored again."""
-        calls: list[_Call] = [(scripts.END, _three(key), (writer,)) for key in touched.keys]
+    async def end(self, ended: Sequence[Ended]) -> None:
+        """Let answers be stored again, after writers that are through."""
+        calls: list[_Call] = [
+            (scripts.END, _three(key), (done.writer,))
+            for done in ended
+            for key in done.touched.keys
+        ]
         calls += [
-            (scripts.END_TAG, _two(tag), (writer, new_stamp(), _ms(TAG_SECONDS)))
-            for tag in touched.tags
+            (scripts.END_TAG, _two(tag), (done.writer, new_stamp(), _ms(TAG_SECONDS)))
+            for done in ended
+            for tag in done.touched.tags
         ]
         await self._run(calls)
 
@@ -207,19 +224,18 @@ class RedisStore:
 
     async def aclose(self) -> None:
         """Close the client."""
+        if self._exchange is not None:
+            await self._exchange.aclose()
         await self.client.aclose()
 
     async def _run(self, calls: Sequence[_Call]) -> list[Any]:
-        if isinstance(self.client, Redis) and len(calls) > 1:
-            pipeline = self.client.pipeline(transaction=False)
-            for script, keys, arguments in calls:
-                pipeline.eval(script, len(keys), *keys, *arguments)
-            return list(await pipeline.execute())
-        return await asyncio.gather(*(self._call(call) for call in calls))
-
-    async def _call(self, call: _Call) -> Any:
-        script, keys, arguments = call
-        return await self.client.eval(script, len(keys), *keys, *arguments)
+        if self._exchange is not None:
+            return await self._exchange.run(
+                [("EVAL", script, len(keys), *keys, *args) for script, keys, args in calls]
+            )
+        return await asyncio.gather(
+            *(self.client.eval(script, len(keys), *keys, *args) for script, keys, args in calls)
+        )
 
 
 def _literally(text: str) -> str:

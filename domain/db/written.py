@@ -12,6 +12,7 @@ from sqlalchemy import Table, inspect
 
 from domain.db.orm import Base
 
+OWNER: Final = "user_id"
 WRITES: Final = "writes"
 """The key of the observer in ``Session.info``, and of `WrittenRows` in execution options."""
 
@@ -43,7 +44,10 @@ class WrittenRows:
         """Return `rows` of a model; `certain` defaults to all of their attributes."""
         table, names = _mapping(model)
         given = frozenset(rows[0] if rows else ())
-        return cls(table, rows, given if certain is None else given & set(certain), names)
+        if certain is None:
+            return cls(table, rows, given, names)
+        owner = {OWNER} if owner_follows(table, certain) else set()
+        return cls(table, rows, given & {*certain, *owner}, names)
 
     def values_of(self, columns: Collection[str]) -> Iterator[dict[str, Any]]:
         """Return the distinct certain values of `columns`, by column."""
@@ -55,6 +59,15 @@ class WrittenRows:
         distinct = {tuple(row[name] for name in wanted.values()) for row in self.rows}
         for values in distinct:
             yield dict(zip(wanted, values, strict=True))
+
+
+def owner_follows(table: Table, key: Collection[str]) -> bool:
+    """Return whether the columns `key` tell whose a row is.
+
+    They do when they refer to a row with an owner: its key is composite, and holds the owner.
+    """
+    keys = (set(constraint.column_keys) for constraint in table.foreign_key_constraints)
+    return any(OWNER in names and len(names) > 1 and names - {OWNER} <= set(key) for names in keys)
 
 
 @cache

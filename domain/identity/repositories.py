@@ -2,8 +2,6 @@
 
 from datetime import datetime
 
-from sqlalchemy import update
-
 from domain.db.repository import Repository
 from domain.errors import NotFound
 from domain.identity.models import (
@@ -46,11 +44,13 @@ class UserSessionRepository(Repository[UserSession]):
 
     async def revoke_all(self, user: User, *, at: datetime, reason: str) -> int:
         """End every live session of `user`; return how many."""
-        live = (UserSession.user_id == user.id, UserSession.revoked_at.is_(None))
-        result = await self.session.execute(
-            update(UserSession).where(*live).values(revoked_at=at, revoked_reason=reason)
-        )
-        return int(result.rowcount)  # type: ignore[attr-defined]  # an UPDATE's cursor result
+        live = self.query(UserSession.user_id == user.id, UserSession.revoked_at.is_(None))
+        # Row by row, so that a cached login is known by its token's hash; they are few.
+        found = await self.all(live.with_for_update().execution_options(populate_existing=True))
+        for login in found:
+            login.revoked_at, login.revoked_reason = at, reason
+        await self.session.flush()
+        return len(found)
 
 
 class ApiKeyRepository(Repository[ApiKey]):

@@ -21,7 +21,11 @@ async def announce(unit: UnitOfWork, portfolio: Portfolio, trades: Sequence[Trad
     earliest = min(trade.executed_at for trade in trades)
     outdated = (
         delete(EquitySnapshot)
-        .where(EquitySnapshot.portfolio_id == portfolio.id, EquitySnapshot.time >= earliest)
+        .where(
+            EquitySnapshot.user_id == portfolio.user_id,
+            EquitySnapshot.portfolio_id == portfolio.id,
+            EquitySnapshot.time >= earliest,
+        )
         .cte("outdated")
     )
     message = statement_for(_message(portfolio, trades))

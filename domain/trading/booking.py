@@ -331,7 +331,7 @@ class Desk:
         ids = {ledger_key(trade): trade.id for trade in trades}
         cash: dict[str, Any] = {}
         for key in sorted(keys, key=lambda item: item.book):
-            await clear(self.unit, key)
+            await clear(self.unit, self.portfolio.user_id, key)
             book: Book | None = ledger.books.get(key.book)
             if book is not None:
                 outcome.add(key, await save(self.unit, owners[key.book], book, trade_ids=ids))

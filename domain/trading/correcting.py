@@ -81,7 +81,7 @@ async def correct_trade(
         details["gross_amount"] = trade.gross_amount
     details["fee_rate"] = _fee_rate(trade)
     details |= changes
-    await _mark(unit, [trade.id], TradeStatus.CORRECTED)
+    await _mark(unit, portfolio, [trade.id], TradeStatus.CORRECTED)
     new = NewTrade(
         instrument=instrument,
         dedupe_key=f"{trade.dedupe_key}~{trade.id}",
@@ -118,7 +118,7 @@ async def bust_trade(unit: UnitOfWork, trade_id: UUID, *, reason: str) -> Trade:
     if not 1 <= len(reason) <= _REASON_LENGTH:
         raise InvalidData("reason", reason, "be 1 to 500 characters")
     trade, portfolio, desk = await _locked(unit, trade_id)
-    await _mark(unit, [trade.id], TradeStatus.BUSTED)
+    await _mark(unit, portfolio, [trade.id], TradeStatus.BUSTED)
     bust = unit[Trade].add(_bust_row(trade, reason, now()))
     await unit.flush()
     await desk.rebuild({BookKey.of(trade)})
@@ -147,7 +147,7 @@ async def revert_import(unit: UnitOfWork, batch_id: UUID) -> int:
     desk = Desk(unit, portfolio)
     keys = {BookKey.of(trade) for trade in trades}
     await desk.lock(keys)
-    await _mark(unit, [trade.id for trade in trades], TradeStatus.REVERTED)
+    await _mark(unit, portfolio, [trade.id for trade in trades], TradeStatus.REVERTED)
     if keys:
         await desk.rebuild(keys)
     await _revert_cash(unit, batch)
@@ -190,9 +190,13 @@ async def _locked(unit: UnitOfWork, trade_id: UUID) -> tuple[Trade, Portfolio, D
     return trade, portfolio, desk
 
 
-async def _mark(unit: UnitOfWork, ids: Sequence[UUID], status: TradeStatus) -> None:
+async def _mark(
+    unit: UnitOfWork, portfolio: Portfolio, ids: Sequence[UUID], status: TradeStatus
+) -> None:
+    # The owner and the portfolio tell caches whose answers these rows are part of.
+    own = (Trade.user_id == portfolio.user_id, Trade.portfolio_id == portfolio.id)
     await unit.session.execute(
-        update(Trade).where(Trade.id == any_of(ids)).values(status=status),
+        update(Trade).where(*own, Trade.id == any_of(ids)).values(status=status),
         execution_options={"synchronize_session": "fetch"},
     )
 
@@ -230,7 +234,12 @@ async def _revert_cash(unit: UnitOfWork, batch: ImportBatch) -> None:
     # What trades moved is moved back by the replay; this is the cash of the file's own rows.
     await unit.session.execute(
         update(CashMovement)
-        .where(CashMovement.import_batch_id == batch.id, CashMovement.source == batch.source)
+        .where(
+            CashMovement.user_id == batch.user_id,
+            CashMovement.portfolio_id == batch.portfolio_id,
+            CashMovement.import_batch_id == batch.id,
+            CashMovement.source == batch.source,
+        )
         .values(status=CashStatus.REVERTED),
         execution_options={"synchronize_session": "fetch"},
     )

@@ -166,17 +166,17 @@ def closure_rows(
     ]
 
 
-async def clear(unit: UnitOfWork, key: BookKey) -> None:
+async def clear(unit: UnitOfWork, user_id: UUID, key: BookKey) -> None:
     """Empty the projection of `key` before a replay; position rows stay, void, for who links them.
 
     A void row becomes a real cycle again when the replay finds that number.
     """
-    positions = select(Position.id).where(key.matches(Position))
+    positions = select(Position.id).where(Position.user_id == user_id, key.matches(Position))
     await unit.session.execute(delete(LotClosure).where(LotClosure.position_id.in_(positions)))
     await unit.session.execute(delete(LotRow).where(LotRow.position_id.in_(positions)))
     await unit.session.execute(
         update(Position)
-        .where(key.matches(Position))
+        .where(Position.user_id == user_id, key.matches(Position))
         .values(
             status=PositionStatus.VOID,
             quantity=0,

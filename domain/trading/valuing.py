@@ -81,7 +81,10 @@ async def refresh_equity(unit: UnitOfWork, portfolio: Portfolio, *, until: date)
         InvalidData: A currency has no exchange rate into the base currency at all.
     """
     await unit.session.execute(
-        delete(EquitySnapshot).where(EquitySnapshot.portfolio_id == portfolio.id)
+        delete(EquitySnapshot).where(
+            EquitySnapshot.user_id == portfolio.user_id,
+            EquitySnapshot.portfolio_id == portfolio.id,
+        )
     )
     facts = await _Facts.load(unit, portfolio)
     first = facts.first_day()

@@ -14,6 +14,7 @@ from domain.cache import Rows, Tier, cached
 from domain.db.unit import ReadUnit
 from domain.research.models import Watchlist
 from domain.settings import Settings
+from tests.cache.worlds import World, make_world
 from tests.factories.identity import make_user
 
 
@@ -105,6 +106,7 @@ async def opened_desk(database: AbstractAsyncContextManager[Database]) -> AsyncI
             user = await make_user(unit)
             row = unit.watchlists.add(Watchlist(user_id=user.id, name="first"))
             await unit.flush()
+        await db.cache.invalidation.aclose()  # what was just written may be kept again
         yield Desk(db, user.id, row.id)
 
 
@@ -119,3 +121,9 @@ async def either_desk(open_database: OpenDatabase, loads: Loads, store: str) -> 
     """A desk on a server and one on memory."""
     async with opened_desk(open_database(redis_url=store)) as found:
         yield found
+
+
+@pytest.fixture
+async def world(open_database: OpenDatabase) -> AsyncIterator[World]:
+    async with open_database() as db:
+        yield await make_world(db)

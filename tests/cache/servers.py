@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
-from domain.cache.embedded import EmbeddedValkey
+from domain.cache.embedded import EmbeddedValkey, server_binary
 
 
 def free_port() -> int:
@@ -110,3 +111,76 @@ async def _until(clients: list[Redis], holds: object) -> None:
             await asyncio.sleep(0.05)
         else:
             raise TimeoutError(info)
+
+
+@dataclass
+class Watched:
+    """A primary and a replica that one Sentinel watches."""
+
+    primary: Node
+    replica: Node
+    sentinel_port: int
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://127.0.0.1:{self.sentinel_port}/desk/0"
+
+    async def fail_over(self) -> None:
+        """Kill the primary and wait until Sentinel has put the replica in its place."""
+        os.kill(self.primary.server.pid, signal.SIGKILL)
+        client = Redis(host="127.0.0.1", port=self.sentinel_port)
+        for _ in range(600):
+            address = await client.sentinel_get_master_addr_by_name("desk")
+            if address is not None and int(address[1]) == self.replica.port:
+                break
+            await asyncio.sleep(0.05)
+        await client.aclose()
+
+
+@asynccontextmanager
+async def started_sentinel(folder: Path) -> AsyncIterator[Watched]:
+    primary, replica = (_alone(folder / name) for name in ("primary", "replica"))
+    client = replica.client
+    await client.replicaof("127.0.0.1", primary.port)
+    for _ in range(400):
+        if (await client.info("replication")).get("master_link_status") == "up":
+            break
+        await asyncio.sleep(0.05)
+    await client.aclose()
+    port = free_port()
+    configuration = folder / "sentinel.conf"
+    configuration.write_text(
+        f"port {port}\nbind 127.0.0.1\n"
+        f"sentinel monitor desk 127.0.0.1 {primary.port} 1\n"
+        "sentinel down-after-milliseconds desk 500\nsentinel failover-timeout desk 5000\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        str(server_binary()), str(configuration), "--sentinel", stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await _knows_the_replica(port)
+        yield Watched(primary, replica, port)
+    finally:
+        process.kill()
+        await process.wait()
+        for node in (primary, replica):
+            node.server.stop()
+
+
+def _alone(folder: Path) -> Node:
+    port = free_port()
+    server = EmbeddedValkey(folder, options={"port": str(port), "bind": "127.0.0.1"})
+    server.start()
+    return Node(server, port)
+
+
+async def _knows_the_replica(port: int) -> None:
+    client = Redis(host="127.0.0.1", port=port)
+    for _ in range(600):
+        try:
+            if await client.sentinel_slaves("desk"):
+                break
+        except RedisError:
+            pass
+        await asyncio.sleep(0.05)
+    await client.aclose()

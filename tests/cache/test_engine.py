@@ -15,7 +15,7 @@ from domain.cache.engine import Engine, Policy, Question
 from domain.cache.guarded import GuardedStore
 from domain.cache.memory import MemoryStore
 from domain.cache.statistics import Outcome, Statistics
-from domain.cache.store import RedisStore, Store, Touched
+from domain.cache.store import Ended, RedisStore, Store, Touched
 from domain.errors import InvalidData, NotFound, Unavailable
 
 Load = Callable[[], Awaitable[Any]]
@@ -145,6 +145,7 @@ async def test_readers_that_give_up_leave_no_task_no_lease_and_no_connection(ben
             assert await bench.get(name=f"n{number}") > 0
     if isinstance(bench.store, RedisStore):
         await bench.engine.aclose()
+        await bench.store._exchange.aclose()  # type: ignore[union-attr]  # one server here
         pool = bench.store.client.connection_pool  # type: ignore[union-attr]  # one server here
         assert len(pool._in_use_connections) == 0
 
@@ -219,7 +220,7 @@ async def test_an_answer_that_a_writer_took_out_is_never_served_when_loading_fai
     await bench.store.begin("w", Touched(frozenset(), frozenset(question.tags)), 5)
     with pytest.raises(Unavailable):
         await bench.get(failing, ttl=0.01)
-    await bench.store.end("w", Touched(frozenset(), frozenset(question.tags)))
+    await bench.store.end([Ended("w", Touched(frozenset(), frozenset(question.tags)))])
     with pytest.raises(Unavailable):
         await bench.get(failing, ttl=0.01)
 
@@ -235,9 +236,9 @@ async def test_while_a_writer_is_at_it_readers_load_and_store_nothing(
     await bench.store.begin("one", touched, 5)
     await bench.store.begin("two", touched, 5)
     assert [await bench.get(), await bench.get()] == [2, 3]
-    await bench.store.end("one", touched)
+    await bench.store.end([Ended("one", touched)])
     assert await bench.get() == 4  # the other one is still at it
-    await bench.store.end("two", touched)
+    await bench.store.end([Ended("two", touched)])
     assert [await bench.get(), await bench.get()] == [5, 5]
     assert bench.count(Outcome.BYPASS) == 3
 
@@ -259,7 +260,7 @@ async def test_a_fill_is_refused_when_a_writer_came_between(bench: Bench) -> Non
 
     async def overtaken() -> int:
         await bench.store.begin("w", touched, 5)
-        await bench.store.end("w", touched)
+        await bench.store.end([Ended("w", touched)])
         return 0
 
     assert await bench.get(overtaken) == 0
@@ -284,7 +285,7 @@ async def test_who_joins_a_load_after_a_commit_does_not_get_what_was_read_before
     await reading.wait()
     await bench.store.begin("w", touched, 5)
     state["value"] = 2
-    await bench.store.end("w", touched)
+    await bench.store.end([Ended("w", touched)])
     late = asyncio.create_task(bench.get(load))
     await asyncio.sleep(0.01)
     may_end.set()
@@ -301,7 +302,7 @@ async def test_a_tag_that_was_lost_and_came_back_does_not_bring_old_answers_back
     kept = (await bench.store.read([question.key]))[0]
     for _ in range(3):
         await bench.store.begin("w", touched, 5)
-        await bench.store.end("w", touched)
+        await bench.store.end([Ended("w", touched)])
         if isinstance(bench.store, RedisStore):
             await bench.store.client.delete(*question.tags)
         else:

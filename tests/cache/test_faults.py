@@ -21,7 +21,7 @@ from domain.research.models import Watchlist
 from domain.settings import Settings
 from tests.cache.conftest import Desk, Loads, OpenDatabase, opened_desk
 from tests.cache.freshness import Load, Seen, judge, run_processes
-from tests.cache.servers import Cluster, started_cluster
+from tests.cache.servers import Cluster, started_cluster, started_sentinel
 from tests.cache.test_freshness import at_rest_the_cache_is_the_database, load
 
 __all__ = ["load"]
@@ -115,6 +115,26 @@ async def test_a_cluster_that_fails_over_loses_nothing_and_nothing_stays_stale(
         assert await every_write_is_in_the_database(tried, runs)
         await settled(tried)
         await at_rest_the_cache_is_the_database(tried)
+
+
+async def test_the_primary_that_sentinel_names_is_followed_when_it_changes(
+    open_database: OpenDatabase, loads: Loads, tmp_path: Path
+) -> None:
+    async with (
+        started_sentinel(tmp_path) as watched,
+        opened_desk(open_database(redis_url=watched.url, cache_budget=0.5)) as desk,
+    ):
+        assert [await desk.name(), await desk.name()] == ["first", "first"]
+        assert loads.count == 1
+        await watched.fail_over()
+        await desk.rename("second")
+        for _ in range(200):
+            loads.count = 0
+            assert [await desk.name(), await desk.name()] == ["second", "second"]
+            if loads.count == 0:
+                break
+            await asyncio.sleep(0.05)
+        assert loads.count == 0  # answers are kept again, on the new primary
 
 
 async def test_every_promise_holds_on_a_cluster(
