@@ -3,7 +3,14 @@
 from sqlalchemy import ColumnElement
 
 from admin.records import RecordView, Related
-from domain.identity.models import ApiKey, OAuthToken, User, UserPreferences, UserSession
+from domain.identity.models import (
+    ApiKey,
+    NotificationAddress,
+    OAuthToken,
+    User,
+    UserPreferences,
+    UserSession,
+)
 
 _CATEGORY = "Identity"
 
@@ -75,6 +82,19 @@ class OAuthTokenView(RecordView, model=OAuthToken):
     is_deletable = True
 
 
+class NotificationAddressView(RecordView, model=NotificationAddress):
+    """Where users are reached."""
+
+    name, name_plural, path = "Notification address", "Notification addresses", "addresses"
+    category = _CATEGORY
+    is_for_administrators = True
+    about = "Where users are reached, encrypted. The addresses themselves are never shown."
+    columns = ("user_id", "channel", "hint", "updated_at")
+    order = (NotificationAddress.id,)
+    keys = ("user_id",)
+    is_deletable = True
+
+
 class UserPreferencesView(RecordView, model=UserPreferences):
     """Preferences."""
 
@@ -89,9 +109,19 @@ class UserPreferencesView(RecordView, model=UserPreferences):
         "morning_alert",
         "eod_summary",
         "notification_channels",
+        "notification_rules",
+        "quiet_from",
+        "quiet_until",
         "cost_basis_method",
         "settings",
     )
 
 
-VIEWS = (UserView, UserSessionView, ApiKeyView, OAuthTokenView, UserPreferencesView)
+VIEWS = (
+    UserView,
+    UserSessionView,
+    ApiKeyView,
+    OAuthTokenView,
+    NotificationAddressView,
+    UserPreferencesView,
+)

@@ -3,7 +3,13 @@
 from typing import Any
 
 from admin.records import RecordView
-from domain.messaging.models import Notification, OutboxMessage, ProcessedMessage
+from domain.messaging.models import (
+    FailedDelivery,
+    Notification,
+    OutboxMessage,
+    ProcessedMessage,
+    ScheduledJob,
+)
 
 
 class OutboxView(RecordView, model=OutboxMessage):
@@ -12,13 +18,51 @@ class OutboxView(RecordView, model=OutboxMessage):
     name, name_plural, path = "Outbox message", "Outbox", "outbox"
     category = "Messaging"
     about = "Facts that were written with the transaction that made them true."
-    columns = ("id", "topic", "key", "created_at", "published_at", "attempts", "last_error")
+    columns = ("id", "topic", "key", "created_at", "published_at")
     order = (OutboxMessage.id,)
-    hint_about = "A relay publishes what the ledger, alerts and research announce."
+    hint_about = "The worker delivers what the ledger, alerts and research announce."
 
     def heading(self, record: Any) -> str:
         """Return ``trade.booked, number 12``."""
         return f"{record.topic}, number {record.id}"
+
+
+class FailedDeliveryView(RecordView, model=FailedDelivery):
+    """Messages that consumers could not handle."""
+
+    name, name_plural, path = "Failed delivery", "Failed deliveries", "failed-deliveries"
+    category = "Messaging"
+    about = "Messages that a consumer could not handle: tried again, or dead."
+    columns = (
+        "consumer",
+        "topic",
+        "message_id",
+        "attempts",
+        "failed_at",
+        "next_attempt_at",
+        "dead_at",
+        "last_error",
+    )
+    order = (FailedDelivery.consumer, FailedDelivery.message_id)
+    prose = ("last_error",)
+    hint_about = "Nothing failed."
+
+    def heading(self, record: Any) -> str:
+        """Return ``alert-notices: alert_triggered, number 12``."""
+        return f"{record.consumer}: {record.topic}, number {record.message_id}"
+
+
+class ScheduledJobView(RecordView, model=ScheduledJob):
+    """Jobs of the worker."""
+
+    name, name_plural, path = "Job", "Jobs", "jobs"
+    category = "Messaging"
+    about = "What the worker does again and again, when it comes next and how the last run went."
+    columns = ("name", "schedule", "next_run_at", "last_finished_at", "last_result", "last_error")
+    order = (ScheduledJob.name,)
+    is_newest_first = False
+    hint_about = "A worker stores its jobs when it starts."
+    hint = "tradekeep worker"
 
 
 class NotificationView(RecordView, model=Notification):
@@ -27,7 +71,17 @@ class NotificationView(RecordView, model=Notification):
     name, name_plural, path = "Notification", "Notifications", "notifications"
     category = "Messaging"
     about = "Notices for users, one a channel."
-    columns = ("created_at", "title", "channel", "status", "sent_at", "read_at", "user_id")
+    columns = (
+        "created_at",
+        "kind",
+        "severity",
+        "title",
+        "channel",
+        "status",
+        "sent_at",
+        "last_error",
+        "user_id",
+    )
     order = (Notification.id,)
     filters = ("status",)
     keys = ("user_id",)
@@ -55,4 +109,10 @@ class ProcessedMessageView(RecordView, model=ProcessedMessage):
         return f"{record.consumer}: {record.message_id}"
 
 
-VIEWS = (OutboxView, NotificationView, ProcessedMessageView)
+VIEWS = (
+    OutboxView,
+    FailedDeliveryView,
+    NotificationView,
+    ScheduledJobView,
+    ProcessedMessageView,
+)

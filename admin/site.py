@@ -35,6 +35,7 @@ from admin.answering import Answering
 from admin.booking import Booking
 from admin.dashboard import Dashboard
 from admin.deleting import dependents_of
+from admin.delivering import Delivering
 from admin.detailing import read_details
 from admin.exporting import export_csv
 from admin.listing import Listing, read_page
@@ -125,7 +126,7 @@ class Site(Admin):
     def _routes(self) -> list[Any]:
         office = Office(self.db, self.pages)
         dashboard, staffing, booking = Dashboard(office), Staffing(office), Booking(office)
-        answering = Answering(office)
+        answering, delivering = Answering(office), Delivering(office)
         get, post, both = ["GET"], ["POST"], ["GET", "POST"]
         return [
             Mount("/statics", KeptStatics(directory=STATICS), name="statics"),
@@ -145,6 +146,7 @@ class Site(Admin):
             Route("/imports/{pk}/revert", self._writer(booking.revert), methods=post),
             Route("/alerts/{pk}/status", self._writer(answering.status), methods=post),
             Route("/alert-events/{pk}/answer", self._writer(answering.answer), methods=post),
+            Route("/failed-deliveries/answer/{pk}", self._writer(delivering.answer), methods=post),
             Route("/{identity}/list", self._page(self.list), name="list", methods=get),
             Route("/{identity}/export.csv", self._page(self.export), name="export", methods=get),
             Route("/{identity}/lookup", self._page(self.ajax_lookup), methods=get),

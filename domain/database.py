@@ -27,6 +27,7 @@ from domain.db.written import WRITES
 from domain.identity import cached as identity
 from domain.identity.repositories import (
     ApiKeyRepository,
+    NotificationAddressRepository,
     OAuthTokenRepository,
     UserPreferencesRepository,
     UserRepository,
@@ -56,9 +57,11 @@ from domain.market.repositories import (
     TickRepository,
 )
 from domain.messaging.repositories import (
+    FailedDeliveryRepository,
     NotificationRepository,
     OutboxRepository,
     ProcessedMessageRepository,
+    ScheduledJobRepository,
 )
 from domain.news.models import CalendarEvent, EconomicRelease
 from domain.news.repositories import (
@@ -190,6 +193,7 @@ class Repositories(Unit):
     api_keys = repository(ApiKeyRepository)
     oauth_tokens = repository(OAuthTokenRepository)
     preferences = repository(UserPreferencesRepository)
+    notification_addresses = repository(NotificationAddressRepository)
 
     currencies = repository(CurrencyRepository)
     instruments = repository(InstrumentRepository)
@@ -215,6 +219,8 @@ class Repositories(Unit):
     outbox = repository(OutboxRepository)
     notifications = repository(NotificationRepository)
     processed_messages = repository(ProcessedMessageRepository)
+    failed_deliveries = repository(FailedDeliveryRepository)
+    jobs = repository(ScheduledJobRepository)
 
     agents = repository(AgentRepository)
     agent_analytics = repository(AgentAnalyticsRepository)

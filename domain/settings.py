@@ -74,6 +74,21 @@ class Settings(BaseSettings):
     keep_bars_days: int | None = Field(default=None, ge=1, le=36_500)
     keep_metrics_days: int | None = Field(default=None, ge=1, le=36_500)
     compress_after_days: int | None = Field(default=30, ge=1, le=36_500)
+    run_worker: bool = True
+    worker_batch: int = Field(default=500, ge=1, le=10_000)
+    worker_timeout: float = Field(default=30, gt=0, le=3_600)
+    worker_attempts: int = Field(default=8, ge=1, le=100)
+    worker_first_pause: float = Field(default=1, ge=0, le=3_600)
+    worker_longest_pause: float = Field(default=600, ge=0, le=86_400)
+    worker_idle: float = Field(default=1, gt=0, le=60)
+    worker_grace: float = Field(default=10, ge=0, le=600)
+    keep_messages_days: int | None = Field(default=30, ge=1, le=36_500)
+    keep_notices_days: int | None = Field(default=365, ge=1, le=36_500)
+    keep_sessions_days: int | None = Field(default=30, ge=1, le=36_500)
+    notification_timeout: float = Field(default=10, gt=0, le=300)
+    smtp_url: SecretStr | None = None
+    mail_from: str | None = None
+    allow_private_webhooks: bool = False
     cache_prefix: str = Field(default="tradekeep", pattern=r"^[a-z0-9_.-]{1,40}$")
     cache_budget: float = Field(default=0.05, gt=0, le=10)
     cache_strict: bool = False

@@ -20,14 +20,13 @@ from domain.alerts.wording import default_template
 from domain.clock import as_utc, now
 from domain.db.unit import UnitOfWork
 from domain.errors import InvalidData
+from domain.messaging.messages import AlertTriggered, topic_of
 from domain.money import checked
-
-ALERT_TRIGGERED: Final = "alert_triggered"
-"""Topic of the outbox message of a firing."""
 
 MOST_AHEAD: Final = timedelta(minutes=5)
 """How far an observation's instant may lie ahead of our clock."""
 
+_TOPIC: Final = topic_of(AlertTriggered)
 _LONGEST_KEY: Final = 100
 _INSTANT: Final = DateTime(timezone=True)
 _COLUMNS: Final[dict[str, Any]] = {
@@ -71,7 +70,11 @@ async def evaluate(unit: UnitOfWork, observations: Sequence[Observation]) -> Seq
     latest = now() + MOST_AHEAD
     rows = [_row(seen, latest) for seen in observations]
     parameters: dict[str, Any] = {name: [row[name] for row in rows] for name in _COLUMNS}
-    parameters |= {"tenant": unit.user_id, "templates": _TEMPLATES, "topic": ALERT_TRIGGERED}
+    parameters |= {
+        "tenant": unit.user_id,
+        "templates": _TEMPLATES,
+        "topic": topic_of(AlertTriggered),
+    }
     # Rules that the session has changed but not sent would be judged as they were.
     await unit.flush()
     events = select(AlertEvent).from_statement(_STATEMENT)

@@ -215,15 +215,15 @@ moved AS (
 ),
 told AS (
   INSERT INTO messaging.outbox (topic, key, user_id, payload)
-  SELECT :topic, w.alert_id::text, w.user_id,
-         jsonb_build_object(
-           'user_id', w.user_id, 'alert_id', w.alert_id, 'event_id', w.id,
-           'symbol', w.details ->> 'symbol', 'alert_type', w.alert_type,
-           'condition', w.details ->> 'condition', 'current_value', w.details ->> 'value',
+  SELECT CAST(:topic AS text), w.alert_id::text, w.user_id,
+         jsonb_strip_nulls(jsonb_build_object(
+           'type', CAST(:topic AS text), 'userId', w.user_id, 'alertId', w.alert_id, 'eventId', w.id,
+           'symbol', w.details ->> 'symbol', 'alertType', w.alert_type,
+           'condition', w.details ->> 'condition', 'currentValue', w.details ->> 'value',
            'threshold', w.details ->> 'threshold', 'severity', w.severity, 'title', w.title,
            'message', w.message, 'channels', to_jsonb(r.channels),
-           'triggered_at', to_char(w.triggered_at AT TIME ZONE 'UTC',
-                                   'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))
+           'triggeredAt', to_char(w.triggered_at AT TIME ZONE 'UTC',
+                                  'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))
     FROM written w
     JOIN locked r ON r.id = w.alert_id
    ORDER BY w.triggered_at, w.alert_id, w.occurrence

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import any_, case, func, insert, literal, update
+from sqlalchemy import any_, case, func, literal, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from domain.alerts.models import AlertEvent
@@ -15,10 +15,8 @@ from domain.clock import new_id, now
 from domain.db.bulk import any_of
 from domain.db.unit import UnitOfWork
 from domain.errors import InvalidData, NotFound
-from domain.messaging.models import OutboxMessage
-
-ALERT_REPORTED: Final = "alert_reported"
-"""Topic of the outbox message of an event that a program reported."""
+from domain.messaging.messages import AlertReported
+from domain.messaging.publishing import publish
 
 _LONGEST: Final = {"title": 200, "source": 100, "dedupe_key": 200}
 
@@ -46,7 +44,7 @@ async def report(unit: UnitOfWork, title: str, message: str, **details: Any) -> 
     fresh = pg_insert(AlertEvent).values(**values).on_conflict_do_nothing()
     stored = (await unit.session.scalars(fresh.returning(AlertEvent))).first()
     if stored is not None:
-        await unit.session.execute(insert(OutboxMessage).values(_announcement(stored)).inline())
+        await publish(unit, _announcement(stored))
         return stored
     events = unit.repository(AlertEventRepository)
     return await events.one(
@@ -76,19 +74,16 @@ def _values(unit: UnitOfWork, given: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _announcement(event: AlertEvent) -> dict[str, Any]:
-    return {
-        "topic": ALERT_REPORTED,
-        "key": event.source,
-        "user_id": event.user_id,
-        "payload": {
-            "event_id": str(event.id),
-            "title": event.title,
-            "severity": event.severity,
-            "source": event.source,
-            "tags": event.tags,
-        },
-    }
+def _announcement(event: AlertEvent) -> AlertReported:
+    return AlertReported(
+        event_id=event.id,
+        user_id=event.user_id,
+        title=event.title,
+        message=event.message,
+        severity=str(event.severity),
+        source=event.source,
+        tags=tuple(event.tags),
+    )
 
 
 async def acknowledge(

@@ -9,6 +9,7 @@ from domain.cli.series import series_app
 from domain.cli.serving import health_command, run_command
 from domain.cli.users import user_app
 from domain.cli.verifying import verify_command
+from domain.cli.working import messages_app, worker_command
 
 app = typer.Typer(
     name="tradekeep",
@@ -18,6 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run")(run_command)
+app.command("worker")(worker_command)
+app.add_typer(messages_app, name="messages")
 app.add_typer(database_app, name="db")
 app.add_typer(user_app, name="user")
 app.command("import")(import_file_command)

@@ -2,6 +2,8 @@
 
 import asyncio
 import secrets
+import signal
+from contextlib import AsyncExitStack
 from typing import Annotated
 
 import typer
@@ -16,7 +18,9 @@ from domain.demo.loading import load_demo
 from domain.identity.enrolling import create_user
 from domain.identity.models import Role, User
 from domain.ops.health import readiness
+from domain.ops.working import working
 from domain.settings import Settings
+from domain.storage import Storage
 
 _ADMIN = "admin"
 
@@ -28,12 +32,15 @@ async def run_command(
     *,
     demo: Annotated[bool, typer.Option("--demo", help="Load the demo data first.")] = False,
 ) -> None:
-    """Serve the admin; prepares the database, and an account when there is none."""
+    """Serve the admin and work beside it; prepares the database, and an account if needed."""
     given = {"host": host, "port": port}
     settings = Settings.load(**{name: value for name, value in given.items() if value is not None})
     async with Database(settings=settings) as db:
         await _prepare(db, demo=demo)
-        await _serve(settings)
+        async with AsyncExitStack() as stack:
+            if settings.run_worker:
+                await stack.enter_async_context(working(db, storage=Storage(settings=settings)))
+            await _serve(settings)
 
 
 async def _prepare(db: Database, *, demo: bool) -> None:
@@ -65,6 +72,9 @@ async def _serve(settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+    # When it is done uvicorn sends itself the signal again: by default that would end the process
+    # before the worker has finished what it has in hand.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     await uvicorn.Server(config).serve()
 
 

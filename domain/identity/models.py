@@ -25,6 +25,7 @@ SECRET = {"secret": True}
 """Marks a column that no list, form, export, log or history may show."""
 
 _SCHEMA = "identity"
+_CLOCK = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
 
 
 class Role(StrEnum):
@@ -160,11 +161,47 @@ class OAuthToken(Owned, Versioned, Timestamped, Record, kw_only=True, eq=False, 
     expires_at: Mapped[datetime] = mapped_column(comment="When the access token ends, UTC")
 
 
+class NotificationAddress(Owned, Timestamped, Record, kw_only=True, eq=False, repr=False):
+    """Where a user is reached on a channel, encrypted and bound to this row."""
+
+    __tablename__ = "notification_addresses"
+    __table_args__ = (
+        UniqueConstraint("user_id", "channel"),
+        {"schema": _SCHEMA, "comment": "Where users are reached, encrypted"},
+    )
+
+    channel: Mapped[str] = mapped_column(OpenText(), comment="email, webhook, discord, slack …")
+    address_enc: Mapped[bytes] = mapped_column(
+        LargeBinary, comment="E-mail or URL, AES-256-GCM, bound to the row", info=SECRET
+    )
+    signing_key_enc: Mapped[bytes | None] = mapped_column(
+        LargeBinary,
+        default=None,
+        comment="Key that signs what a webhook gets, AES-256-GCM",
+        info=SECRET,
+    )
+    key_id: Mapped[str] = mapped_column(comment="Which encryption key was used")
+    hint: Mapped[str] = mapped_column(comment="What may be shown of it: host, or a…@example.com")
+
+    def __str__(self) -> str:
+        return f"{self.channel}: {self.hint}"
+
+
 class UserPreferences(Timestamped, Base, kw_only=True, eq=False, repr=False):
     """How a user wants things; one row a user."""
 
     __tablename__ = "preferences"
-    __table_args__ = ({"schema": _SCHEMA, "comment": "How a user wants things"},)
+    __table_args__ = (
+        CheckConstraint(f"quiet_from ~ '{_CLOCK}'", name="quiet_from_clock"),
+        CheckConstraint(f"quiet_until ~ '{_CLOCK}'", name="quiet_until_clock"),
+        CheckConstraint(
+            "(quiet_from IS NULL) = (quiet_until IS NULL)", name="quiet_hours_have_both_ends"
+        ),
+        CheckConstraint(
+            "jsonb_typeof(notification_rules) = 'object'", name="notification_rules_object"
+        ),
+        {"schema": _SCHEMA, "comment": "How a user wants things"},
+    )
 
     user_id: Mapped[UUID] = mapped_column(
         ForeignKey("identity.users.id", ondelete="CASCADE"), primary_key=True, comment="The user"
@@ -176,6 +213,17 @@ class UserPreferences(Timestamped, Base, kw_only=True, eq=False, repr=False):
     eod_summary: Mapped[bool] = mapped_column(default=True, comment="Send the end-of-day summary")
     notification_channels: Mapped[list[str]] = mapped_column(
         ARRAY(Text), default_factory=list, comment="Channels in order of preference"
+    )
+    notification_rules: Mapped[dict[str, Any]] = mapped_column(
+        JSONB,
+        default_factory=dict,
+        comment="By kind of notice: its channels, and the severity from which it is told",
+    )
+    quiet_from: Mapped[str | None] = mapped_column(
+        default=None, comment="Start of the quiet hours, HH:MM in the user's time zone"
+    )
+    quiet_until: Mapped[str | None] = mapped_column(
+        default=None, comment="End of the quiet hours, HH:MM; before the start: next day"
     )
     cost_basis_method: Mapped[str] = mapped_column(
         OpenText(), default="fifo", comment="Cost-basis method preset for new portfolios"
@@ -190,6 +238,7 @@ class UserPreferences(Timestamped, Base, kw_only=True, eq=False, repr=False):
 __all__ = [
     "SECRET",
     "ApiKey",
+    "NotificationAddress",
     "OAuthToken",
     "Role",
     "User",

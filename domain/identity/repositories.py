@@ -4,7 +4,14 @@ from datetime import datetime
 
 from domain.db.repository import Repository
 from domain.errors import NotFound
-from domain.identity.models import ApiKey, OAuthToken, User, UserPreferences, UserSession
+from domain.identity.models import (
+    ApiKey,
+    NotificationAddress,
+    OAuthToken,
+    User,
+    UserPreferences,
+    UserSession,
+)
 
 
 class UserRepository(Repository[User]):
@@ -60,3 +67,7 @@ class OAuthTokenRepository(Repository[OAuthToken]):
 
 class UserPreferencesRepository(Repository[UserPreferences]):
     """Preferences, one row a user."""
+
+
+class NotificationAddressRepository(Repository[NotificationAddress]):
+    """Where users are reached."""

@@ -1,7 +1,13 @@
 """What is asked about messages."""
 
 from domain.db.repository import Repository
-from domain.messaging.models import Notification, OutboxMessage, ProcessedMessage
+from domain.messaging.models import (
+    FailedDelivery,
+    Notification,
+    OutboxMessage,
+    ProcessedMessage,
+    ScheduledJob,
+)
 
 
 class OutboxRepository(Repository[OutboxMessage]):
@@ -14,3 +20,11 @@ class NotificationRepository(Repository[Notification]):
 
 class ProcessedMessageRepository(Repository[ProcessedMessage]):
     """What consumers have handled."""
+
+
+class FailedDeliveryRepository(Repository[FailedDelivery]):
+    """Messages that consumers could not handle: to be tried again, or dead."""
+
+
+class ScheduledJobRepository(Repository[ScheduledJob]):
+    """Jobs of the worker."""

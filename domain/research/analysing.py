@@ -12,8 +12,9 @@ from domain.db import bulk
 from domain.db.unit import Unit, UnitOfWork
 from domain.errors import InvalidData
 from domain.market.models import Instrument
+from domain.messaging.messages import AnalysisComplete
+from domain.messaging.publishing import publish
 from domain.money import checked
-from domain.research.announcing import ANALYSIS_COMPLETE, announce
 from domain.research.models import Analysis
 from domain.research.naming import instrument_named, owner_of
 from domain.research.plain_json import plain_json
@@ -80,14 +81,15 @@ async def save_analysis(
     if not inserted:
         return Saved(await _saved(unit, row), is_new=False)
     (analysis,) = inserted
-    payload = {
-        "analysis_id": str(analysis.id),
-        "symbol": None if instrument is None else instrument.symbol,
-        "analysis_type": analysis_type,
-        "recommendation": analysis.recommendation,
-        "workflow_id": analysis.workflow_id,
-    }
-    await announce(unit, ANALYSIS_COMPLETE, analysis.user_id, payload)
+    message = AnalysisComplete(
+        user_id=analysis.user_id,
+        analysis_id=analysis.id,
+        analysis_type=analysis_type,
+        symbol=None if instrument is None else instrument.symbol,
+        recommendation=analysis.recommendation,
+        workflow_id=analysis.workflow_id,
+    )
+    await publish(unit, message)
     return Saved(analysis, is_new=True)
 
 

@@ -16,7 +16,8 @@ from typing_extensions import Unpack
 from domain.clock import as_utc, now
 from domain.db.unit import UnitOfWork
 from domain.errors import InvalidData
-from domain.research.announcing import SCREENER_COMPLETE, announce
+from domain.messaging.messages import ScreenerComplete
+from domain.messaging.publishing import publish
 from domain.research.models import Screener, ScreenerRun
 from domain.research.naming import checked_title, owner_of
 from domain.research.plain_json import plain_json
@@ -177,14 +178,15 @@ async def save_screener_run(
     )
     unit.session.add(run)
     await unit.flush()
-    payload = {
-        "screener_id": str(screener.id),
-        "run_id": str(run.id),
-        "name": screener.name,
-        "candidates_found": found,
-        "notify_channels": screener.notify_channels,
-    }
-    await announce(unit, SCREENER_COMPLETE, screener.user_id, payload)
+    message = ScreenerComplete(
+        user_id=screener.user_id,
+        screener_id=screener.id,
+        result_count=found,
+        run_id=run.id,
+        name=screener.name,
+        notify_channels=tuple(screener.notify_channels),
+    )
+    await publish(unit, message)
     return run
 
 

@@ -1,17 +1,13 @@
 """Announces what was booked: outbox rows in the same transaction, and stale equity dropped."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import delete, insert
+from sqlalchemy import delete
 
 from domain.db.unit import UnitOfWork
-from domain.messaging.models import OutboxMessage
-from domain.money import plain
+from domain.messaging.messages import TradeRecorded, TradesRecorded
+from domain.messaging.publishing import statement_for
 from domain.trading.models import EquitySnapshot, Portfolio, Trade
-
-TRADE_RECORDED = "trade.recorded"
-TRADES_RECORDED = "trades.recorded"
 
 
 async def announce(unit: UnitOfWork, portfolio: Portfolio, trades: Sequence[Trade]) -> None:
@@ -32,26 +28,25 @@ async def announce(unit: UnitOfWork, portfolio: Portfolio, trades: Sequence[Trad
         )
         .cte("outdated")
     )
-    message = insert(OutboxMessage).values(
-        topic=TRADE_RECORDED if len(trades) == 1 else TRADES_RECORDED,
-        key=str(portfolio.id),
-        user_id=portfolio.user_id,
-        payload=_payload(portfolio, trades),
-    )
-    await unit.session.execute(message.add_cte(outdated))
+    message = statement_for(_message(portfolio, trades))
+    await unit.session.execute(message.inline().add_cte(outdated))
 
 
-def _payload(portfolio: Portfolio, trades: Sequence[Trade]) -> dict[str, Any]:
+def _message(portfolio: Portfolio, trades: Sequence[Trade]) -> TradeRecorded | TradesRecorded:
     if len(trades) > 1:
-        instruments = sorted({str(trade.instrument_id) for trade in trades})
-        return {"portfolio_id": str(portfolio.id), "instrument_ids": instruments}
+        return TradesRecorded(
+            user_id=portfolio.user_id,
+            portfolio_id=portfolio.id,
+            instrument_ids=tuple(sorted({trade.instrument_id for trade in trades})),
+        )
     (trade,) = trades
-    return {
-        "portfolio_id": str(portfolio.id),
-        "trade_id": str(trade.id),
-        "instrument_id": str(trade.instrument_id),
-        "side": trade.side,
-        "quantity": plain(trade.quantity),
-        "price": plain(trade.price),
-        "executed_at": trade.executed_at.isoformat(),
-    }
+    return TradeRecorded(
+        user_id=portfolio.user_id,
+        portfolio_id=portfolio.id,
+        trade_id=trade.id,
+        instrument_id=trade.instrument_id,
+        side=None if trade.side is None else str(trade.side),
+        quantity=trade.quantity,
+        price=trade.price,
+        executed_at=trade.executed_at,
+    )

@@ -16,7 +16,13 @@ from domain.agents import (
 )
 from domain.alerts.evaluating import evaluate
 from domain.alerts.events import report
-from domain.identity.models import ApiKey, OAuthToken, UserPreferences, UserSession
+from domain.identity.models import (
+    ApiKey,
+    NotificationAddress,
+    OAuthToken,
+    UserPreferences,
+    UserSession,
+)
 from domain.market.models import (
     ArchivedBar,
     Bar,
@@ -28,7 +34,13 @@ from domain.market.models import (
     Tick,
 )
 from domain.market.terms import CorporateActionKind, Timeframe
-from domain.messaging.models import Notification, ProcessedMessage
+from domain.messaging.models import (
+    FailedDelivery,
+    Notification,
+    OutboxMessage,
+    ProcessedMessage,
+    ScheduledJob,
+)
 from domain.news.articles import NewArticle, ingest_articles
 from domain.news.calendar import NewEvent, ingest_events
 from domain.news.releases import Release, ingest_releases
@@ -47,6 +59,8 @@ CANARIES = {
     "token_hash": b"CANARY-of-a-token-hash-32-bytes-",
     "access_token_enc": b"CANARY-of-an-access-token",
     "refresh_token_enc": b"CANARY-of-a-refresh-token",
+    "address_enc": b"CANARY-of-an-address",
+    "signing_key_enc": b"CANARY-of-a-signing-key",
 }
 
 
@@ -108,6 +122,16 @@ async def _make_access(db: Database, account: Account) -> None:
                 refresh_token_enc=CANARIES["refresh_token_enc"],
                 key_id="k1",
                 expires_at=MOMENT,
+                **owner,
+            )
+        )
+        unit.notification_addresses.add(
+            NotificationAddress(
+                channel="webhook",
+                address_enc=CANARIES["address_enc"],
+                signing_key_enc=CANARIES["signing_key_enc"],
+                key_id="k1",
+                hint="hooks.example.com",
                 **owner,
             )
         )
@@ -195,6 +219,19 @@ async def _make_rest(db: Database, account: Account) -> None:
         unit.processed_messages.add(
             ProcessedMessage(consumer="journal", message_id="a/b c", result={"rows": 1})
         )
+        message = unit.outbox.add(OutboxMessage(topic="notification", payload={"type": "none"}))
+        await unit.flush()
+        unit.failed_deliveries.add(
+            FailedDelivery(
+                consumer="notices",
+                message_id=message.id,
+                topic="notification",
+                last_error="InvalidData: userId must be given, was None",
+                next_attempt_at=MOMENT,
+                dead_at=MOMENT,
+            )
+        )
+        unit.jobs.add(ScheduledJob(name="tidy", schedule="17 * * * *", next_run_at=MOMENT))
         unit.import_batches.add(
             ImportBatch(
                 source="tastytrade",

@@ -60,11 +60,12 @@ async def test_a_firing_is_stored_and_told_in_the_same_transaction(db: Database)
         stored = await unit.alerts.get(alert.id)
     assert message.user_id == account.user.id
     expected = {
-        "user_id": str(account.user.id),
-        "alert_id": str(alert.id),
+        "type": "alert_triggered",
+        "userId": str(account.user.id),
+        "alertId": str(alert.id),
         "symbol": "AAPL",
         "condition": "crosses_above",
-        "current_value": "188.25",
+        "currentValue": "188.25",
         "channels": ["email", "push"],
     }
     assert expected.items() <= message.payload.items()

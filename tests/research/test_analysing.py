@@ -99,12 +99,11 @@ async def test_what_was_saved_is_announced_in_the_same_transaction(
     (message,) = await messages(db, "analysis_complete")
     assert message.payload == {
         "type": "analysis_complete",
-        "user_id": str(trader.id),
-        "analysis_id": str(saved.analysis.id),
+        "userId": str(trader.id),
+        "analysisId": str(saved.analysis.id),
         "symbol": "SPY",
-        "analysis_type": "full",
+        "analysisType": "full",
         "recommendation": "reject",
-        "workflow_id": None,
     }
 
 

@@ -153,12 +153,12 @@ async def test_a_run_keeps_the_criteria_it_had_and_is_announced_once(
     assert message.user_id == trader.id
     assert message.payload == {
         "type": "screener_complete",
-        "user_id": str(trader.id),
-        "screener_id": str(screener.id),
-        "run_id": str(run.id),
+        "userId": str(trader.id),
+        "screenerId": str(screener.id),
+        "runId": str(run.id),
         "name": "Puts",
-        "candidates_found": 7,
-        "notify_channels": ["email"],
+        "resultCount": 7,
+        "notifyChannels": ["email"],
     }
 
 

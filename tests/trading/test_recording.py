@@ -256,7 +256,7 @@ async def test_recording_a_trade_writes_one_outbox_message_in_the_same_transacti
 
     assert message.topic == "trade.recorded"
     assert message.user_id == account.user.id
-    assert message.payload["trade_id"] == str(booked.trade.id)
+    assert message.payload["tradeId"] == str(booked.trade.id)
     assert message.payload["price"] == "187.3"
 
 
