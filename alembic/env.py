@@ -7,7 +7,13 @@ from alembic import context
 from sqlalchemy import Connection
 
 from domain.db.autogenerate import options
-from domain.db.migrations import SHOW_VERSION, configured_connection, preamble, prepared
+from domain.db.migrations import (
+    SHOW_VERSION,
+    configured_connection,
+    kept_inside,
+    preamble,
+    prepared,
+)
 from domain.schema import metadata
 
 config = context.config
@@ -19,7 +25,8 @@ def run_online(connection: Connection) -> None:
     if context.get_context().opts.get("dont_mutate"):
         context.run_migrations()
         return
-    with prepared(connection), context.begin_transaction():
+    inside = kept_inside(context.get_context())
+    with inside, prepared(connection), context.begin_transaction():
         context.run_migrations()
 
 

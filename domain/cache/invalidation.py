@@ -175,6 +175,12 @@ class Writer:
         self._connection, self._scope = connection, scope
         connection.observer = self
 
+    def disconnected(self) -> None:
+        """Forget the connection, which somebody else may have by now."""
+        if self._connection is not None and self._connection.observer is self:
+            self._connection.observer = None
+        self._connection = None
+
     def flushing(self, *, is_on: bool) -> None:
         """Remember that statements are a flush's, whose rows are named otherwise."""
         self._flushing = is_on
@@ -238,9 +244,8 @@ class Writer:
         if touched is not None and not unknown:
             self.invalidation.end_soon(self.name, touched, put_off=put_off)
         self.name, self.touches = new_stamp(), Touches()
-        if self._connection is not None:
-            self._connection.observer = None
-        self._begun, self._put_off, self._connection = None, False, None
+        self.disconnected()
+        self._begun, self._put_off = None, False
         self.has_written = False
 
     def _touch(
@@ -322,6 +327,13 @@ def _after_rollback(session: Session) -> None:
     writer.flushing(is_on=False)
     if not session.in_nested_transaction():
         writer.after_end(is_commit=False)
+
+
+@event.listens_for(WriteSession, "after_transaction_end")
+def _after_end(session: Session, transaction: SessionTransaction) -> None:
+    writer = writer_of(session)
+    if writer is not None and transaction.parent is None:
+        writer.disconnected()
 
 
 def _see_statement(

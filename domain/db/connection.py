@@ -6,11 +6,12 @@ Knows no area; `domain.database.Database` adds the typed repositories.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -19,7 +20,7 @@ from domain.db.engine import loading_engine, parse_url, read_engine, write_engin
 from domain.db.scope import Scope
 from domain.db.session import SCOPE, ReadSession, WriteSession
 from domain.db.unit import ReadUnit, UnitOfWork, stale
-from domain.errors import Conflict, InvalidData, LockTimeout
+from domain.errors import Conflict, InvalidData, LockTimeout, TradekeepError
 from domain.settings import Settings
 
 R = TypeVar("R", bound=ReadUnit)
@@ -223,7 +224,13 @@ class Connections(Generic[R, U]):
             info=self.session_info(scope),
         )
         async with session:
-            yield session
+            try:
+                yield session
+            except BaseException:
+                # Closing would roll back as well, but tell nobody of it.
+                with suppress(TradekeepError, SQLAlchemyError, OSError):
+                    await asyncio.shield(session.rollback())
+                raise
 
     @asynccontextmanager
     async def _snapshot_session(

@@ -7,13 +7,14 @@ are written from the models is `domain.db.autogenerate`.
 import asyncio
 import functools
 import io
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from importlib import resources
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -211,6 +212,36 @@ def prepared(connection: Connection) -> Iterator[None]:
                 connection.rollback()
                 _set(connection, before, is_local=False)
                 connection.commit()
+
+
+@contextmanager
+def kept_inside(migration: MigrationContext) -> Iterator[None]:
+    """Keep a migration in the transaction of the caller, if there is one.
+
+    What would leave it, to build an index without locking its table, is done inside, with the
+    lock: the caller chose one transaction for all.
+    """
+    connection = migration.connection
+    if connection is None or not connection.in_transaction():
+        yield
+        return
+    migration.autocommit_block = nullcontext  # type: ignore[method-assign]
+    event.listen(connection, "before_cursor_execute", _inside, retval=True)
+    try:
+        yield
+    finally:
+        event.remove(connection, "before_cursor_execute", _inside)
+
+
+def _inside(
+    _connection: Connection, _cursor: Any, statement: str, parameters: Any, *_: Any
+) -> tuple[str, Any]:
+    if statement.startswith("SET lock_timeout"):
+        return statement.replace("SET ", "SET LOCAL ", 1), parameters
+    return _WITHOUT_LOCK.sub(r"\1 ", statement), parameters
+
+
+_WITHOUT_LOCK: Final = re.compile(r"^((?:CREATE (?:UNIQUE )?|DROP |RE)INDEX) CONCURRENTLY ")
 
 
 @asynccontextmanager
