@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from domain.cache.client import Client, Use, build_client, parse_redis_url
@@ -33,7 +33,8 @@ class Live:
     hub: Hub
     publisher: Publisher
     broadcaster: Broadcaster
-    client: "Client | None" = None
+    # A client's repr shows its URL.
+    client: "Client | None" = field(default=None, repr=False)
 
     async def publish_quotes(
         self, quotes: Sequence[Quote], *, seconds: int = QUOTE_SECONDS
