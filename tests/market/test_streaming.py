@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -235,9 +236,7 @@ async def test_a_flood_is_conflated_and_the_newest_is_stored(db: Database, live:
     assert tally.published < 500
     assert [change.price for change in told] == sorted({change.price for change in told})
     assert told[-1].price == 5_000
-    assert all(
-        later.previous == earlier.price for earlier, later in zip(told, told[1:], strict=False)
-    )
+    assert all(later.previous == earlier.price for earlier, later in pairwise(told))
     assert tally.failures == {"listener": len(told)}
 
 
@@ -311,12 +310,10 @@ async def test_real_bars_are_replayed_in_order_and_the_run_ends(db: Database, li
     bars = histories.minutes_of_spy(spy.id)
     async with db.transaction(system="test") as unit:
         await ingest_bars(unit, bars)
-    seen: list[Quote] = []
     source = ReplaySource(db, Replay(speed=1e9))
     async with source.connect() as feed:
         await feed.watch(frozenset({"SPY"}))
-        async for quote in feed:
-            seen.append(quote)
+        seen = [quote async for quote in feed]
     assert [quote.last for quote in seen] == [bar["close"] for bar in bars]
     assert seen[0].time == bars[0]["time"] + timedelta(minutes=1)
 
@@ -358,7 +355,7 @@ async def test_a_replay_follows_its_symbols_and_begins_again_when_it_loops(
 
 
 @pytest.mark.parametrize(
-    "values", [{"speed": 0}, {"speed": float("nan")}, {"start": datetime(2020, 1, 1)}]
+    "values", [{"speed": 0}, {"speed": float("nan")}, {"start": WHEN.replace(tzinfo=None)}]
 )
 def test_a_replay_that_cannot_be_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(InvalidData):
