@@ -150,10 +150,12 @@ class Doorkeeper:
     def admitted(self, guest: Guest) -> Iterator[Visit | None]:
         """Give the guest a place on the list for the block; None when there is none."""
         visits = self._visits.setdefault(guest.user_id, set())
-        if len(visits) >= self.rules.visits or self._is_closed:
+        if len(visits) >= self.rules.visits:
             yield None
             return
         visit = Visit(guest)
+        if self._is_closed:
+            visit.end(Goodbye.GOING_AWAY)
         visits.add(visit)
         self._nobody.clear()
         try:
