@@ -111,10 +111,10 @@ class ServerEvents:
         except StopAsyncIteration:
             return
         finally:
-            waiting = [task for task in (coming, ended) if task is not None]
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+            ended.cancel()
+            if coming is not None:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
 
 
 def _written(number: int, frame: Frame) -> str:

@@ -34,9 +34,11 @@ class QuoteFeed(Protocol):
 
     async def watch(self, symbols: frozenset[str]) -> None:
         """Send the quotes of exactly these symbols from now on."""
+        ...
 
     def __aiter__(self) -> AsyncIterator[Quote]:
         """Give quotes until the connection ends."""
+        ...
 
 
 class QuoteSource(Protocol):
@@ -45,13 +47,16 @@ class QuoteSource(Protocol):
     @property
     def name(self) -> str:
         """What is stored as the source of prices."""
+        ...
 
     @property
     def is_finite(self) -> bool:
         """Whether a feed that ends has no more to say, now or later."""
+        ...
 
     def connect(self) -> AbstractAsyncContextManager[QuoteFeed]:
         """Return a new connection; leaving it closes it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
