@@ -43,7 +43,10 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
-        async with Database(url, settings=chosen) as db, open_live(chosen) as live:
+        async with (
+            Database(url, settings=chosen) as db,
+            open_live(chosen, address=db.redis_address) as live,
+        ):
             door = Doorkeeper(db, live, SignIn(db, chosen, Pages()), rules=rules)
             app.state.db = db
             app.state.sockets = Sockets(door)

@@ -4,9 +4,9 @@ import asyncio
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 import typer
@@ -22,7 +22,6 @@ from domain.market.replaying import Replay, ReplaySource
 from domain.market.streaming import Pace, PriceChanged, StreamingWorker
 from domain.market.terms import Timeframe
 from domain.realtime import Gap, Live, open_live
-from domain.settings import Settings
 
 _REPLAY: Final = "replay"
 _INSTANT: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"]
@@ -52,8 +51,7 @@ async def quotes_command(  # noqa: PLR0913 - one parameter an option
         raise InvalidData("--source", source, f"be {_REPLAY}: others are given to StreamingWorker")
     first = None if start is None else as_utc(start.astimezone() if start.tzinfo else _utc(start))
     replay = Replay(timeframe=timeframe, speed=speed, start=first, is_looping=loop)
-    settings = Settings.load()
-    async with prepared_database() as db, _opened(settings) as live:
+    async with prepared_database() as db, _opened(db) as live:
         pace = Pace(keep_ticks=ticks)
         telling = [_telling_alerts(db)]
         worker = StreamingWorker(db, live, ReplaySource(db, replay), pace=pace, on_prices=telling)
@@ -76,7 +74,7 @@ async def tail_command(
     ] = None,
 ) -> None:
     """Print what is published, a JSON object a line, until it is stopped."""
-    async with _opened(Settings.load()) as live:
+    async with Database() as db, _opened(db) as live:
         names = {_channel(live, name): name for name in channels}
         async with await live.hub.subscribe(*names) as subscription:
             err.print(f"listening to {len(names)} channels; Ctrl-C ends it")
@@ -95,10 +93,10 @@ async def tail_command(
             await _until_stopped(follow, subscription.end)
 
 
-def _opened(settings: Settings) -> Any:
-    if settings.redis_url is None:
+def _opened(db: Database) -> AbstractAsyncContextManager[Live]:
+    if db.redis_address is None or db.redis_address.is_memory:
         raise ConfigurationError("live data needs a Redis or Valkey server: set REDIS_URL")
-    return open_live(settings)
+    return open_live(db.settings, address=db.redis_address)
 
 
 def _channel(live: Live, name: str) -> str:

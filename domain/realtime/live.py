@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from domain.cache.client import Client, Use, build_client, parse_redis_url
+from domain.cache.client import Address, Client, Use, build_client, parse_redis_url
 from domain.cache.keys import Keyspace
 from domain.realtime.hub import Hub, MemoryHub, RedisHub, Timing
 from domain.realtime.publishing import MemoryPublisher, Publisher, RedisPublisher, Update
@@ -73,6 +73,7 @@ async def open_live(
     settings: Settings | None = None,
     *,
     url: str | None = None,
+    address: Address | None = None,
     prefix: str | None = None,
     timing: Timing | None = None,
 ) -> AsyncIterator[Live]:
@@ -82,6 +83,7 @@ async def open_live(
         settings: Default: read from the environment.
         url: Of Redis or Valkey; default: the settings' ``REDIS_URL``, else ``memory://``: what is
             published stays in this process.
+        address: The same, parsed already, say a database's `redis_address`.
         prefix: What all keys and channels begin with; default: the settings' ``cache_prefix``.
         timing: How the hub treats its connection.
 
@@ -90,15 +92,15 @@ async def open_live(
     """
     chosen = settings or Settings.load()
     configured = chosen.redis_url.get_secret_value() if chosen.redis_url else "memory://"
-    address = parse_redis_url(url or configured)
+    place = address or parse_redis_url(url or configured)
     keys = Keyspace(prefix or chosen.cache_prefix)
-    if address.is_memory:
+    if place.is_memory:
         async with MemoryHub(conflates=keys.is_quotes) as memory:
             publisher = MemoryPublisher(memory)
             yield Live(keys, memory, publisher, MemoryBroadcaster(publisher, keys))
         return
-    listening = build_client(address, Use.BLOCKING)
-    commands = build_client(address, Use.COMMANDS)
+    listening = build_client(place, Use.BLOCKING)
+    commands = build_client(place, Use.COMMANDS)
     try:
         async with RedisHub(listening, conflates=keys.is_quotes, timing=timing) as hub:
             broadcaster = RedisBroadcaster(commands, keys)
