@@ -8,17 +8,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from domain import Database
 from domain.cli.app import app
+from domain.identity.api_keys import create_api_key
+from domain.identity.models import Role
 from domain.market.ingesting import ingest_bars
 from domain.market.terms import Timeframe
+from tests.cache.servers import free_port
+from tests.factories.identity import make_user
 from tests.factories.market import make_instrument
 from tests.market import histories
 
@@ -135,3 +141,40 @@ def test_without_a_server_there_is_nothing_to_stream_to(environment: dict[str, s
         done = CliRunner().invoke(app, ["stream", *words], env=bare)
         assert done.exit_code == 1
         assert "set REDIS_URL" in done.output
+
+
+async def api_key(url: str) -> str:
+    async with Database(url) as db, db.transaction(system="test") as unit:
+        ada = await make_user(unit, "ada", Role.TRADER)
+        return (await create_api_key(unit, ada, "test"))[1]
+
+
+def test_a_server_that_is_stopped_says_goodbye_to_live_connections_and_ends(
+    environment: dict[str, str],
+) -> None:
+    key, port = asyncio.run(api_key(environment["DATABASE_URL"])), free_port()
+
+    async def converse(server: subprocess.Popen[str]) -> int | None:
+        url = f"ws://127.0.0.1:{port}/ws?channels=quotes:AAPL"
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    socket = await connect(
+                        url, additional_headers={"Authorization": f"Bearer {key}"}
+                    )
+                    break
+                except OSError:
+                    await asyncio.sleep(0.1)
+            while json.loads(await socket.recv())["type"] != "snapshot":
+                pass
+            server.send_signal(signal.SIGTERM)
+            with suppress(ConnectionClosed):
+                while True:
+                    await socket.recv()
+            return socket.close_code
+
+    with started("run", "--port", str(port), environment=environment) as server:
+        assert asyncio.run(converse(server)) == 1001
+        _, said = server.communicate(timeout=20)
+    assert "Traceback" not in said
+    assert "graceful" not in said, "nothing had to be cut off"

@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -266,3 +268,63 @@ async def test_a_payload_that_is_no_object_is_refused(live: Live, payload: Any) 
 def test_a_blocking_time_that_the_driver_would_not_survive_is_refused(block: float) -> None:
     with pytest.raises(InvalidData, match="block must be above 0, at most 5 seconds"):
         Patience(block=block)
+
+
+WORKER = """
+import asyncio, sys
+from domain.cache.client import Use, build_client, parse_redis_url
+from domain.cache.keys import Keyspace
+from domain.realtime import Consumer
+from domain.realtime.streams import Patience
+
+async def main(url, prefix, name):
+    client = build_client(parse_redis_url(url), Use.BLOCKING)
+    effects = build_client(parse_redis_url(url), Use.COMMANDS)
+
+    async def handle(delivery):
+        await asyncio.sleep(0.001)
+        await effects.sadd(f"{prefix}:done", delivery.event_id)
+
+    patience = Patience(block=0.2, idle=0.5, deliveries=100, batch=50)
+    await Consumer(client, Keyspace(prefix), "news", "g", name, handle, patience).run()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("count", "kills"), [(300, 1), pytest.param(5_000, 8, marks=pytest.mark.torture)]
+)
+async def test_nothing_is_lost_though_workers_are_killed(
+    live: Live, redis_url: str, count: int, kills: int
+) -> None:
+    def start(number: int) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-c", WORKER, redis_url, live.keys.prefix, f"worker-{number}"]
+        return subprocess.Popen(words)
+
+    done = f"{live.keys.prefix}:done"
+    assert live.client is not None
+    workers = [start(number) for number in range(2)]
+    try:
+        telling = asyncio.create_task(tell(live, *range(count)))
+        for number in range(2, 2 + kills):
+            before = await live.client.scard(done)
+            async with asyncio.timeout(30):
+                while await live.client.scard(done) < min(before + 100, count):
+                    await asyncio.sleep(0.01)
+            victim = workers.pop(0)
+            victim.kill()
+            victim.wait()
+            workers.append(start(number))
+        await telling
+        async with asyncio.timeout(60):
+            while await live.client.scard(done) < count:
+                await asyncio.sleep(0.05)
+            while (await live.client.xpending(live.keys.stream("news"), "g"))["pending"]:
+                await asyncio.sleep(0.05)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    assert await live.client.scard(done) == count
+    assert await dead_letters(live) == []
