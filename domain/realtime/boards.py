@@ -5,8 +5,9 @@ in one script, and only if the lease is still its own: a change in between delet
 old board never covers a newer fact. The others wait with jitter, or read PostgreSQL themselves
 when that takes long. A lease is given back by its token, never by a bare DEL.
 
-A board of nothing is a board too: ``{key}:made`` says that it is up, because Redis keeps no empty
-list, hash or sorted set. Both expire at one instant. All keys of a board share a slot.
+A board of nothing is a board too: ``{key}:made`` says that it is up and of how many items it was
+made, because Redis keeps no empty list, hash or sorted set; so a board that was evicted is missing,
+and not empty. Both expire at one instant. All keys of a board share a slot.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from redis.exceptions import RedisError
 
+from domain.cache.breaker import Breaker
 from domain.cache.client import Client
 from domain.cache.keys import Keyspace
 from domain.errors import InvalidData
@@ -27,10 +29,6 @@ T = TypeVar("T")
 Load = Callable[[], Awaitable[T]]
 
 _KEYS: Final = "local board, made, lease = KEYS[1], KEYS[2], KEYS[3]\n"
-_CLAIM: Final = f"""{_KEYS}
-if redis.call('EXISTS', made) == 1 then return 2 end
-if redis.call('SET', lease, ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
-return 0"""
 _PUT_UP: Final = f"""{_KEYS}
 if redis.call('GET', lease) ~= ARGV[1] then return 0 end
 redis.call('DEL', lease, board)
@@ -39,29 +37,36 @@ for first = 5, 4 + items, 1000 do
   redis.call(command, board, unpack(ARGV, first, math.min(first + 999, 4 + items)))
 end
 redis.call('PEXPIRE', board, ARGV[2])
-redis.call('SET', made, '1', 'PX', ARGV[2])
+redis.call('SET', made, items, 'PX', ARGV[2])
 return 1"""
 _RELEASE: Final = f"""{_KEYS}
 if redis.call('GET', lease) == ARGV[1] then return redis.call('DEL', lease) end
 return 0"""
-_READ: Final = f"""{_KEYS}
-if redis.call('EXISTS', made) == 0 then return false end
-return redis.call(ARGV[1], board, unpack(ARGV, 2))"""
+_FETCH: Final = f"""{_KEYS}
+local count = redis.call('GET', made)
+if count and (count == '0' or redis.call('EXISTS', board) == 1) then
+  return {{1, redis.call(ARGV[3], board, unpack(ARGV, 4))}}
+end
+if redis.call('SET', lease, ARGV[1], 'NX', 'PX', ARGV[2]) then return {{2}} end
+return {{0}}"""
 _PUSH: Final = f"""{_KEYS}
 redis.call('DEL', lease)
-if redis.call('EXISTS', made) == 0 then return 0 end
+local count = redis.call('GET', made)
+if not count or (count ~= '0' and redis.call('EXISTS', board) == 0) then
+  return redis.call('DEL', made)
+end
 for index = 3, #ARGV do
   redis.call('LREM', board, 0, ARGV[index])
   redis.call('LPUSH', board, ARGV[index])
 end
 redis.call('LTRIM', board, 0, ARGV[1] - 1)
 redis.call('PEXPIRE', board, ARGV[2])
-redis.call('PEXPIRE', made, ARGV[2])
+redis.call('SET', made, redis.call('LLEN', board), 'PX', ARGV[2])
 return 1"""
 _DROP: Final = f"{_KEYS}\nreturn redis.call('DEL', board, made, lease)"
 
-_BUILT: Final = 2
-_MINE: Final = 1
+_UP: Final = 1
+_MINE: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,7 @@ class Boards:
         self._client = client
         self._upkeep = upkeep or Upkeep()
         self.tally = BoardTally()
+        self._breaker = Breaker()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def aclose(self) -> None:
@@ -119,27 +125,26 @@ class Boards:
 
         Redis that fails or is slow costs its budget and no error; what `load` raises is raised.
         """
-        deadline = asyncio.get_running_loop().time() + self._upkeep.patience
-        pause = 0.005
-        while self._client is not None and asyncio.get_running_loop().time() < deadline:
-            found = await self._ask(_READ, board, *board.question)
-            if found is not None:
-                self.tally.hits += 1
-                return board.decode(found)
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + self._upkeep.patience, 0.005
+        lease = int(self._upkeep.lease * 1_000)
+        while loop.time() < deadline:
             token = secrets.token_hex(12)
             try:
-                claimed = await self._ask(_CLAIM, board, token, int(self._upkeep.lease * 1_000))
-                if claimed == _MINE:
+                answer = await self._ask(_FETCH, board, token, lease, *board.question)
+                if answer is None:
+                    self._give_back(board, token)
+                    break
+                if answer[0] == _UP:
+                    self.tally.hits += 1
+                    return board.decode(answer[1])
+                if answer[0] == _MINE:
                     return await self._make(board, load, token)
             except BaseException:
                 self._give_back(board, token)
                 raise
-            if claimed is None:
-                self._give_back(board, token)
-                break
-            if claimed != _BUILT:
-                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
-                pause = min(pause * 2, 0.05)
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
+            pause = min(pause * 2, 0.05)
         self.tally.direct += 1
         return await load()
 
@@ -170,19 +175,24 @@ class Boards:
     def _give_back(self, board: "Board[Any]", token: str) -> None:
         # In a task of its own: a second cancellation must not leave the lease to its end, and
         # who was not answered in time may hold it all the same.
+        if self._client is None:
+            return
         task = asyncio.create_task(self._ask(_RELEASE, board, token), name="lease")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _ask(self, script: str, board: "Board[Any]", *arguments: Any) -> Any:
         """Run a script on a board's keys; None when there is no answer in time."""
-        if self._client is None:
+        if self._client is None or not self._breaker.allows():
             return None
         try:
             async with asyncio.timeout(self._upkeep.budget):
-                return await self._client.eval(script, 3, *board.keys, *arguments)
+                answer = await self._client.eval(script, 3, *board.keys, *arguments)
         except (RedisError, OSError):
+            self._breaker.failed()
             return None
+        self._breaker.succeeded()
+        return answer
 
 
 class Board(ABC, Generic[T]):

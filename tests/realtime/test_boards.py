@@ -101,6 +101,19 @@ async def test_a_board_of_nothing_is_remembered_too(
     assert await client.exists(f"{key}:lease") == 0
 
 
+async def test_an_evicted_board_is_missing_and_not_empty(
+    boards: Boards, keys: Keyspace, client: Client
+) -> None:
+    source, board = Source([b"2", b"1"]), newest(keys)
+    for _ in range(2):
+        assert await boards.read(board, source) == [b"2", b"1"]
+        await client.delete(board.key)
+    await boards.push(board, b"3")
+    source.value = [b"3", b"2", b"1"]
+    assert await boards.read(board, source) == [b"3", b"2", b"1"]
+    assert source.asked == 3
+
+
 async def test_large_boards_are_put_up_whole_and_expire(
     boards: Boards, keys: Keyspace, client: Client
 ) -> None:
@@ -195,6 +208,10 @@ async def test_without_redis_or_with_one_that_fails_postgresql_answers(
         await boards.push(newest(keys), b"2")
         await boards.drop(newest(keys))
     assert boards.tally.direct == 2
+    asked = source.asked
+    for _ in range(20):
+        assert await boards.read(newest(keys), source) == [b"1"]
+    assert source.asked == asked + 20
     redis_server.start()
     await boards.aclose()
     patient = Boards(client, upkeep=EASY)
