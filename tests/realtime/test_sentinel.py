@@ -11,8 +11,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from domain.cache import embedded
-from domain.cache.embedded import EmbeddedValkey
+from domain.cache.embedded import EmbeddedValkey, server_binary
 from domain.errors import Unavailable
 from domain.realtime import Gap, Message, Update, open_live
 from domain.realtime.hub import Timing
@@ -46,7 +45,7 @@ async def watched(folder: Path) -> AsyncIterator[tuple[EmbeddedValkey, int]]:
         while (await client.info("replication")).get("slave0", {}).get("state") != "online":
             await asyncio.sleep(0.05)
     sentinel = subprocess.Popen(
-        [str(embedded._binary()), str(configuration), "--sentinel"], stdout=subprocess.DEVNULL
+        [str(server_binary()), str(configuration), "--sentinel"], stdout=subprocess.DEVNULL
     )
     try:
         async with asyncio.timeout(30), Redis(host="127.0.0.1", port=port) as client:
