@@ -1,7 +1,8 @@
-"""Builds the application: the admin, the health checks, and what protects them all."""
+"""Builds the application: the admin, live data, health checks, and what protects them all."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -9,21 +10,30 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
+from admin.doors import Doorkeeper, HouseRules
+from admin.pages import Pages
 from admin.shielding import HEADERS, SameOriginWrites, SecureHeaders, SmallBodies
+from admin.signing_in import SignIn
 from admin.site import Site
+from admin.sockets import Sockets
 from domain.database import Database
 from domain.ops.health import readiness
+from domain.realtime import open_live
 from domain.settings import Environment, Settings
 
 
-def create_app(settings: Settings | None = None, *, url: str | None = None) -> Starlette:
+def create_app(
+    settings: Settings | None = None, *, url: str | None = None, rules: HouseRules | None = None
+) -> Starlette:
     """Return the application; it opens its database when it starts and closes it when it stops.
 
     Args:
         settings: Default: read from the environment.
         url: Default: the settings' database, else the embedded server.
+        rules: Limits of live connections.
 
     Raises:
         ConfigurationError: A setting is wrong.
@@ -32,17 +42,25 @@ def create_app(settings: Settings | None = None, *, url: str | None = None) -> S
     is_https = chosen.environment is Environment.PRODUCTION
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with Database(url, settings=chosen) as db:
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
+        async with (
+            Database(url, settings=chosen) as db,
+            open_live(chosen, address=db.redis_address) as live,
+        ):
+            door = Doorkeeper(db, live, SignIn(db, chosen, Pages()), rules=rules)
             app.state.db = db
-            app.state.site = Site(app, db, chosen)
-            yield
+            app.state.sockets = Sockets(door)
+            app.state.site = Site(app, db, chosen, door=door)
+            async with door.on_duty():
+                # A server that stops lets open connections say goodbye first.
+                yield {"dismiss": door.dismiss}
 
     return Starlette(
         routes=[
             Route("/", _home),
             Route("/livez", _alive),
             Route("/readyz", _ready),
+            WebSocketRoute("/ws", _converse),
         ],
         middleware=[
             Middleware(SecureHeaders, is_https=is_https),
@@ -54,6 +72,10 @@ def create_app(settings: Settings | None = None, *, url: str | None = None) -> S
         exception_handlers={Exception: _failed},
         lifespan=lifespan,
     )
+
+
+async def _converse(websocket: WebSocket) -> None:
+    await websocket.app.state.sockets.serve(websocket)
 
 
 async def _home(_: Request) -> Response:

@@ -115,8 +115,13 @@ def _is_own(headers: Headers) -> bool:
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site in _OWN_SITES
+    return headers.get("origin") is None or is_own_origin(headers)
+
+
+def is_own_origin(headers: Headers) -> bool:
+    """Return whether ``Origin`` is there and names the host that is asked."""
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("host", "")
+    return origin is not None and urlsplit(origin).netloc == headers.get("host", "")
 
 
 def is_local_path(target: str) -> bool:

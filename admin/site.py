@@ -37,12 +37,14 @@ from admin.dashboard import Dashboard
 from admin.deleting import dependents_of
 from admin.delivering import Delivering
 from admin.detailing import read_details
+from admin.doors import Doorkeeper
 from admin.exporting import export_csv
 from admin.listing import Listing, read_page
 from admin.looking_up import labels_of, look_up
 from admin.office import Office
 from admin.pages import STATICS, KeptStatics, Pages, root_of
 from admin.records import REFERENCES, RecordView
+from admin.server_events import ServerEvents
 from admin.signing_in import Gate, SignIn, staff_of
 from admin.staffing import Staffing
 from admin.writing import Draft, create, save
@@ -90,10 +92,14 @@ class Site(Admin):
         app: The application to mount on.
         db: An open database.
         settings: Cookies and lifetimes.
+        door: Lets pages listen to live data.
     """
 
-    def __init__(self, app: Starlette, db: Database, settings: Settings) -> None:
+    def __init__(
+        self, app: Starlette, db: Database, settings: Settings, *, door: Doorkeeper
+    ) -> None:
         self.db = db
+        self.events = ServerEvents(door)
         self.pages = Pages()
         self.sign_in = SignIn(db, settings, self.pages)
         super().__init__(app, engine=db.engine, title="Tradekeep")
@@ -133,6 +139,7 @@ class Site(Admin):
             Route("/", self._page(dashboard.show), name="index", methods=get),
             Route("/login", self.sign_in.login, name="login", methods=both),
             Route("/logout", self.sign_in.logout, name="logout", methods=post),
+            Route("/live", self.events.stream, methods=get),
             Route("/portfolio/{pk}", self._page(dashboard.portfolio), methods=get),
             Route("/users/new", self._writer(staffing.create), methods=both),
             Route("/users/{pk}/password", self._writer(staffing.password), methods=post),

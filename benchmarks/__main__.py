@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import booking, caching, reading, series, writing
+from benchmarks import booking, caching, live, reading, series, writing
 from benchmarks.ground import prepare
 from benchmarks.interleaving import Best, Case, measure
 from domain.testing import embedded_for_tests, new_database
@@ -21,6 +21,8 @@ async def run(url: str) -> list[tuple[Case, dict[str, Best]]]:
     try:
         async with caching.peers(url) as rivals:
             results = await _measured(await caching.cases(ground, rivals))
+        async with live.cases() as broadcasts:
+            results += await _measured(broadcasts)
         results += await _measured(
             [
                 *booking.replays(),

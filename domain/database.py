@@ -277,13 +277,16 @@ class Database(Connections[Reader, Worker]):
     metadata = schema.metadata
 
     cache: Cache
+    redis_address: Address | None
+    """Where Redis is, for live data too; None: there is none."""
 
     async def __aenter__(self) -> Self:
         """Start the embedded servers if needed and build engines and cache."""
         await super().__aenter__()
         try:
             self._valkey: EmbeddedValkey | None = None
-            self.cache = Cache(await self._redis(), self.settings, self).open(self.engine)
+            self.redis_address = await self._redis()
+            self.cache = Cache(self.redis_address, self.settings, self).open(self.engine)
         except BaseException:
             await super().__aexit__()
             raise

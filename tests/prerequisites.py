@@ -6,8 +6,8 @@ import sys
 
 NEEDED_BY_SOME = {
     "chromium": ("browser tests", "TRADEKEEP_REQUIRE_BROWSER"),
-    "node": ("tests of TimescaleDB", "TRADEKEEP_REQUIRE_NODE"),
-    "npm": ("tests of TimescaleDB", "TRADEKEEP_REQUIRE_NODE"),
+    "node": ("tests of TimescaleDB and TypeScript", "TRADEKEEP_REQUIRE_NODE"),
+    "npm": ("tests of TimescaleDB and TypeScript", "TRADEKEEP_REQUIRE_NODE"),
 }
 
 

@@ -177,5 +177,15 @@ def _primary(address: Address, options: dict[str, Any]) -> Redis:
     # The Sentinels are other servers than the primary: they get no login of its.
     patience = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
     sentinel = Sentinel(list(address.hosts), sentinel_kwargs=patience)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-    primary: Redis = sentinel.master_for(address.service, **options)
+    primary: Redis = sentinel.master_for(address.service, redis_class=_Primary, **options)
     return primary
+
+
+class _Primary(Redis):
+    """Closes its connections to the Sentinels too; redis-py leaves them open."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001 - redis-py's
+        await super().aclose(close_connection_pool)
+        manager = getattr(self.connection_pool, "sentinel_manager", None)
+        for sentinel in manager.sentinels if manager else ():
+            await sentinel.aclose()

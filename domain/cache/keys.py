@@ -95,9 +95,17 @@ class Keyspace:
         """Return the channel of a symbol's quotes; TTAI's ``quotes:{symbol}``."""
         return f"{self.prefix}:quotes:{{{written(symbol)}}}"
 
+    def is_quotes(self, channel: str) -> bool:
+        """Return whether this is a channel of quotes, of which only the newest counts."""
+        return channel.startswith(f"{self.prefix}:quotes:")
+
     def events(self, topic: str, user_id: UUID | None = None) -> str:
         """Return the channel of what happens: to one tenant, or to all when there is none."""
         return f"{self.prefix}:events:{{{written(user_id)}}}:{written(topic)}"
+
+    def staff_events(self, topic: str) -> str:
+        """Return the channel of what happens to any tenant; for staff only."""
+        return f"{self.prefix}:staff:{{{written(topic)}}}"
 
     def stream(self, topic: str) -> str:
         """Return the key of the stream of a topic."""

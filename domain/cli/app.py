@@ -7,6 +7,7 @@ from domain.cli.importing import import_app, import_file_command, revert_command
 from domain.cli.reports import cash_command, pnl_command, positions_command, trades_command
 from domain.cli.series import series_app
 from domain.cli.serving import health_command, run_command
+from domain.cli.streaming import stream_app
 from domain.cli.users import user_app
 from domain.cli.verifying import verify_command
 from domain.cli.working import messages_app, worker_command
@@ -32,6 +33,7 @@ app.command("trades")(trades_command)
 app.command("verify")(verify_command)
 app.command("health")(health_command)
 app.add_typer(series_app, name="series")
+app.add_typer(stream_app, name="stream")
 import_app.command("revert")(revert_command)
 
 

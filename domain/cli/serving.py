@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import signal
+import socket
 from contextlib import AsyncExitStack
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from domain.settings import Settings
 from domain.storage import Storage
 
 _ADMIN = "admin"
+_LARGEST_MESSAGE = 65_536
 
 
 @command
@@ -70,12 +72,23 @@ async def _serve(settings: Settings) -> None:
         port=settings.port,
         log_level="warning",
         server_header=False,
+        ws_max_size=_LARGEST_MESSAGE,
         timeout_graceful_shutdown=5,
     )
     # When it is done uvicorn sends itself the signal again: by default that would end the process
     # before the worker has finished what it has in hand.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    await uvicorn.Server(config).serve()
+    await _Server(config).serve()
+
+
+class _Server(uvicorn.Server):
+    """Lets live connections say goodbye before it stops; uvicorn alone would wait for them."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        dismiss = self.lifespan.state.get("dismiss")
+        if dismiss is not None:
+            await dismiss()
+        await super().shutdown(sockets)
 
 
 @command

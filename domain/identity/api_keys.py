@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from domain.clock import now
-from domain.db.unit import UnitOfWork
+from domain.db.unit import Unit, UnitOfWork
 from domain.errors import InvalidData
 from domain.identity.models import ApiKey, User
 from domain.identity.repositories import ApiKeyRepository, UserRepository
@@ -49,18 +49,22 @@ async def create_api_key(
 
 
 async def authenticate(unit: UnitOfWork, secret: str) -> tuple[User, ApiKey] | None:
-    """Return the user and key of a live secret, or None."""
-    key = await unit.repository(ApiKeyRepository).by_key_hash(token_hash(secret))
-    instant = now()
+    """Return the user and key of a live secret, or None; notes that it was used."""
+    found = await find_key(unit, token_hash(secret))
+    if found is not None:
+        found[1].last_used_at = now()
+    return found
+
+
+async def find_key(unit: Unit, digest: bytes) -> tuple[User, ApiKey] | None:
+    """Return the live key with this secret's hash and its user, or None; notes nothing."""
+    key = await unit.repository(ApiKeyRepository).by_key_hash(digest)
     if key is None or key.revoked_at is not None:
         return None
-    if key.expires_at is not None and key.expires_at <= instant:
+    if key.expires_at is not None and key.expires_at <= now():
         return None
     user = await unit.repository(UserRepository).find(key.user_id)
-    if user is None or not user.is_active:
-        return None
-    key.last_used_at = instant
-    return user, key
+    return None if user is None or not user.is_active else (user, key)
 
 
 async def revoke_api_key(unit: UnitOfWork, key: ApiKey) -> None:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from domain.clock import now
-from domain.db.unit import UnitOfWork
+from domain.db.unit import Unit, UnitOfWork
 from domain.identity.models import User, UserSession
 from domain.identity.passwords import hash_password, is_outdated, is_password
 from domain.identity.repositories import UserRepository, UserSessionRepository
@@ -87,18 +87,31 @@ async def open_session(unit: UnitOfWork, user: User, lifetime: Lifetime, visitor
 
 async def resume_session(unit: UnitOfWork, token: str, lifetime: Lifetime) -> User | None:
     """Return the user of a live session, or None; notes that it was used, at most once a minute."""
-    session = await unit.repository(UserSessionRepository).by_token_hash(token_hash(token))
+    found = await find_session(unit, token_hash(token), lifetime)
+    if found is None:
+        return None
+    user, session = found
+    instant = now()
+    if session.last_seen_at + _SEEN_STEP <= instant:
+        session.last_seen_at = instant
+    return user
+
+
+async def find_session(
+    unit: Unit, digest: bytes, lifetime: Lifetime
+) -> tuple[User, UserSession] | None:
+    """Return the live session with this token's hash and its user, or None; notes nothing.
+
+    An open page asks again and again: that is no use of the session by a person.
+    """
+    session = await unit.repository(UserSessionRepository).by_token_hash(digest)
     instant = now()
     if session is None or session.revoked_at is not None or session.expires_at <= instant:
         return None
     if session.last_seen_at + lifetime.idle <= instant:
         return None
     user = await unit.repository(UserRepository).find(session.user_id)
-    if user is None or not user.is_active:
-        return None
-    if session.last_seen_at + _SEEN_STEP <= instant:
-        session.last_seen_at = instant
-    return user
+    return None if user is None or not user.is_active else (user, session)
 
 
 async def close_session(unit: UnitOfWork, token: str, *, reason: str) -> None:

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import or_, select, union_all
+from sqlalchemy import ARRAY, Text, any_, literal, or_, select, union_all
 
 from domain.db.repository import Repository
 from domain.market.models import (
@@ -35,6 +35,11 @@ class InstrumentRepository(Repository[Instrument]):
     async def by_symbol(self, symbol: str) -> Sequence[Instrument]:
         """Return the instruments with this ticker or OSI symbol: several when markets share it."""
         return await self.all(self.query(Instrument.symbol == symbol).order_by(Instrument.id))
+
+    async def with_symbols(self, symbols: Iterable[str]) -> Sequence[Instrument]:
+        """Return the instruments that any of these tickers or OSI symbols names."""
+        wanted = literal(sorted(set(symbols)), ARRAY(Text()))
+        return await self.all(self.query(Instrument.symbol == any_(wanted)).order_by(Instrument.id))
 
 
 class InstrumentAliasRepository(Repository[InstrumentAlias]):

@@ -20,7 +20,7 @@ from domain.identity.models import User
 async def test_the_admin_is_a_starlette_application_mounted_at_admin(app: Starlette) -> None:
     site = app.state.site
     assert isinstance(site, Site) and isinstance(site.admin, Starlette)
-    assert [route.path for route in app.routes] == ["/", "/livez", "/readyz", "/admin"]  # type: ignore[attr-defined]
+    assert [route.path for route in app.routes] == ["/", "/livez", "/readyz", "/ws", "/admin"]  # type: ignore[attr-defined]
 
 
 async def test_views_are_found_by_their_identity_else_404(app: Starlette) -> None:

@@ -50,6 +50,7 @@ EXECUTED = {
     "getting-started.md",
     "importing.md",
     "ledger.md",
+    "live-data.md",
     "migrations.md",
     "operations.md",
     "recipes/everyday.md",
@@ -66,6 +67,7 @@ WITHOUT_PYTHON = {
     "data-dictionary.md",
     "decisions.md",
     "index.md",
+    "redis.md",
     "seed-map.md",
 }
 UNTYPED = {"data_dir"}  # its default depends on the installation
