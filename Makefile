@@ -21,8 +21,8 @@ test: $(STAMP)-dev ## Run all checks and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
-	$(BIN)/python -m tests.on_postgres_15 --numprocesses=auto --dist=worksteal
+	$(BIN)/python -m pytest -m "not torture" --numprocesses=auto --dist=worksteal
+	$(BIN)/python -m tests.on_postgres_15 -m "not torture" --numprocesses=auto --dist=worksteal
 
 torture: $(STAMP)-dev ## Run the long property, fuzz and concurrency tests
 	TRADEKEEP_FUZZ_FILES=10000 $(BIN)/python -m pytest --hypothesis-profile=torture --timeout=3600
