@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final, Protocol, Self, TypeVar
 from uuid import UUID
@@ -37,6 +37,8 @@ _NOBODY: Final = UUID(int=0)
 """The tenant of loaders whose answers are everybody's: no row is owned by it."""
 _ROUND: Final = 3.0
 _MOST_ASKED: Final = 4_096
+_ALL: Final = 10_000_000
+_STEP: Final = 500
 _TURN: Final = "cache_turn"
 
 
@@ -73,7 +75,8 @@ class Cache:
         self._raw = _store_at(address)
         self._store = GuardedStore(self._raw, settings.cache_budget, self._replay_all)
         self._engine = Engine(self._store, self.statistics)
-        declared = DECLARED.values() if reads is None else reads
+        declared = tuple(DECLARED.values() if reads is None else reads)
+        self._declared = declared
         rules = WriteRules(
             intent_seconds=settings.cache_intent_seconds,
             strict=settings.cache_strict,
@@ -90,6 +93,11 @@ class Cache:
     def is_kept(self) -> bool:
         """Whether answers are kept at all."""
         return self._address is not None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes read the same answers: there is a server."""
+        return self._address is not None and not self._address.is_memory
 
     @property
     def breaker(self) -> BreakerState:
@@ -202,6 +210,19 @@ class Cache:
         """
         await self._store.remove(frozenset(), frozenset({free_tag(self.keyspace, word)}))
 
+    async def expire_all(self) -> None:
+        """Take out everything that is cached, declared or not.
+
+        Raises:
+            Unavailable: The cache's server does not answer.
+        """
+        tags = frozenset(read.tag(self.keyspace, (), {}) for read in self._declared)
+        await self._store.remove(frozenset(), tags)
+        for tier in Tier:
+            keys = [key for key, _ in await self.scan(f"{tier}:", _ALL)]
+            for start in range(0, len(keys), _STEP):
+                await self._store.remove(frozenset(keys[start : start + _STEP]))
+
     # Upkeep
 
     async def replay(self) -> int:
@@ -231,6 +252,22 @@ class Cache:
         Walks all keys of the server in small steps: for people, not for programs.
         """
         return list(await self._raw.scan(f"{self.keyspace.prefix}:{prefix}", limit))
+
+    async def read(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        """Return what is stored at keys as it is, envelope and all: for people.
+
+        Raises:
+            Unavailable: The cache's server does not answer.
+        """
+        return await self._store.read(keys)
+
+    async def eviction_policies(self) -> frozenset[str]:
+        """Return what the servers do when their memory is full; nothing without a server.
+
+        Raises:
+            Unavailable: The cache's server does not answer.
+        """
+        return await self._store.eviction_policies()
 
     async def _hand_over_counts(self) -> None:
         taken = self.statistics.take()

@@ -101,6 +101,14 @@ class GuardedStore:
         """
         await self._ask(lambda: self._store.add_counts(key, counts))
 
+    async def eviction_policies(self) -> frozenset[str]:
+        """See `Store.eviction_policies`.
+
+        Raises:
+            Unavailable: The store did not answer in time.
+        """
+        return await self._ask(self._store.eviction_policies)
+
     async def remove(self, keys: frozenset[str], tags: frozenset[str] = frozenset()) -> None:
         """Take answers out, and keep loads that are under way from being stored.
 

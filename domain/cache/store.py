@@ -103,6 +103,9 @@ class Store(Protocol):
     async def scan(self, prefix: str, limit: int) -> Sequence[tuple[str, float | None]]:
         """Return keys of answers and tags that begin with `prefix`, with their seconds to live."""
 
+    async def eviction_policies(self) -> frozenset[str]:
+        """Return what the servers do when their memory is full; nothing without a server."""
+
     async def aclose(self) -> None:
         """Close what was opened."""
 
@@ -242,6 +245,15 @@ class RedisStore:
             if len(found) >= limit:
                 break
         return sorted(found)
+
+    async def eviction_policies(self) -> frozenset[str]:
+        """Return what the servers do when their memory is full: ``maxmemory-policy``."""
+        if isinstance(self.client, RedisCluster):
+            found = await self.client.info("memory", target_nodes=RedisCluster.PRIMARIES)
+            answers = list(found.values()) if "maxmemory_policy" not in found else [found]
+        else:
+            answers = [await self.client.info("memory")]
+        return frozenset(_text(answer["maxmemory_policy"]) for answer in answers)
 
     async def aclose(self) -> None:
         """Close the client."""
