@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final, Protocol, Self, TypeVar
 from uuid import UUID
 
+from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.cache.breaker import BreakerState
@@ -19,12 +20,15 @@ from domain.cache.engine import Engine, Question
 from domain.cache.guarded import GuardedStore
 from domain.cache.invalidation import Invalidation, WriteRules, writer_of
 from domain.cache.keys import Keyspace, Part
+from domain.cache.listening import CHANNEL, Watcher, watched_tables
 from domain.cache.memory import MemoryStore, NullStore
 from domain.cache.pending import Remove, replay
 from domain.cache.regions import make_regions, policy_of
 from domain.cache.statistics import Outcome, Statistics
 from domain.cache.store import RedisStore, Store
 from domain.cache.tiers import TierCache, free_tag
+from domain.db.listening import Listener
+from domain.db.orm import Base
 from domain.db.scope import Scope
 from domain.db.unit import ReadUnit, Unit, UnitOfWork
 from domain.errors import TradekeepError, Unavailable
@@ -88,6 +92,7 @@ class Cache:
         self.regions = make_regions(self.keyspace, _seconds(settings), self._store)
         self._asked: dict[Any, Question[Any]] = {}
         self._upkeep: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
 
     @property
     def is_kept(self) -> bool:
@@ -113,15 +118,24 @@ class Cache:
         if self.is_kept:
             self.invalidation.watch(engine.sync_engine)
             self._upkeep = asyncio.create_task(self._keep_up())
+            self._listen(engine.url)
         return self
+
+    def _listen(self, url: URL) -> None:
+        """Hear of writes to watched tables that bypass the application."""
+        if tables := watched_tables(Base.metadata):
+            watcher = Watcher(self.invalidation.dependencies, self._store, dict(tables))
+            listener = Listener(url, self._settings, CHANNEL)
+            self._listening = asyncio.create_task(listener.run(watcher.begun, watcher.hear))
 
     async def aclose(self) -> None:
         """Finish what is under way and close the connections; leaves no task."""
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._upkeep
-            self._upkeep = None
+        for task in (self._upkeep, self._listening):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        self._upkeep = self._listening = None
         await self.invalidation.aclose()
         await self._engine.aclose()
         with suppress(TradekeepError):
