@@ -105,6 +105,11 @@ class Cache:
         return self._address is not None and not self._address.is_memory
 
     @property
+    def store(self) -> GuardedStore:
+        """Where answers are kept, for dogpile regions of one's own on the backend ``tradekeep``."""
+        return self._store
+
+    @property
     def breaker(self) -> BreakerState:
         """Whether the server is asked, or bypassed because it does not answer."""
         return self._store.breaker.state

@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 from domain import Database
 from domain.cache.listening import CHANNEL, TELL_WRITTEN, triggers_of, watch
 from domain.db.autogenerate import declared_snapshot, real_snapshot
+from domain.db.objects import DatabaseObject
 from domain.db.orm import Base
 from domain.market.ingesting import advance_latest_prices
 from domain.market.models import LatestPrice
@@ -44,7 +45,8 @@ async def world(
     watched: None, migrated_database: str, open_database: OpenDatabase
 ) -> AsyncIterator[World]:
     async with by_hand(migrated_database) as psql:
-        for item in (TELL_WRITTEN, *triggers_of(table(), ["instrument_id"])):
+        objects: list[DatabaseObject] = [TELL_WRITTEN, *triggers_of(table(), ["instrument_id"])]
+        for item in objects:
             for statement in item.create():
                 await psql.exec_driver_sql(statement)
     async with open_database() as db:
