@@ -51,9 +51,11 @@ class Sessions(Protocol):
 
     def loading(self, scope: Scope) -> AbstractAsyncContextManager[ReadUnit]:
         """Open a short session of its own pool that sees one state of the database."""
+        ...
 
     def transaction(self, *, system: str) -> AbstractAsyncContextManager[UnitOfWork]:
         """Open a transaction of a trusted job."""
+        ...
 
 
 class Cache:
