@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, Self, TypeVar
 from uuid import UUID
 
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.cache.breaker import BreakerState
@@ -311,8 +312,9 @@ class Cache:
     async def _replay_quietly(self) -> None:
         try:
             await self._replayed(self._store.remove, wait=False)
-        except TradekeepError as error:
-            _log.info("invalidations that were put off still wait: %s", error)
+        except (TradekeepError, SQLAlchemyError) as error:
+            # Also a database whose tables are still being made.
+            _log.info("invalidations that were put off still wait: %s", type(error).__name__)
 
     async def _replay_all(self) -> None:
         """Replay before a server that was away is trusted again."""
