@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final, Protocol, Self, TypeVar
 from uuid import UUID
 
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.cache.breaker import BreakerState
@@ -19,12 +21,15 @@ from domain.cache.engine import Engine, Question
 from domain.cache.guarded import GuardedStore
 from domain.cache.invalidation import Invalidation, WriteRules, writer_of
 from domain.cache.keys import Keyspace, Part
+from domain.cache.listening import CHANNEL, Watcher, watched_tables
 from domain.cache.memory import MemoryStore, NullStore
 from domain.cache.pending import Remove, replay
 from domain.cache.regions import make_regions, policy_of
 from domain.cache.statistics import Outcome, Statistics
 from domain.cache.store import RedisStore, Store
 from domain.cache.tiers import TierCache, free_tag
+from domain.db.listening import Listener
+from domain.db.orm import Base
 from domain.db.scope import Scope
 from domain.db.unit import ReadUnit, Unit, UnitOfWork
 from domain.errors import TradekeepError, Unavailable
@@ -37,6 +42,8 @@ _NOBODY: Final = UUID(int=0)
 """The tenant of loaders whose answers are everybody's: no row is owned by it."""
 _ROUND: Final = 3.0
 _MOST_ASKED: Final = 4_096
+_ALL: Final = 10_000_000
+_STEP: Final = 500
 _TURN: Final = "cache_turn"
 
 
@@ -45,9 +52,11 @@ class Sessions(Protocol):
 
     def loading(self, scope: Scope) -> AbstractAsyncContextManager[ReadUnit]:
         """Open a short session of its own pool that sees one state of the database."""
+        ...
 
     def transaction(self, *, system: str) -> AbstractAsyncContextManager[UnitOfWork]:
         """Open a transaction of a trusted job."""
+        ...
 
 
 class Cache:
@@ -73,7 +82,8 @@ class Cache:
         self._raw = _store_at(address)
         self._store = GuardedStore(self._raw, settings.cache_budget, self._replay_all)
         self._engine = Engine(self._store, self.statistics)
-        declared = DECLARED.values() if reads is None else reads
+        declared = tuple(DECLARED.values() if reads is None else reads)
+        self._declared = declared
         rules = WriteRules(
             intent_seconds=settings.cache_intent_seconds,
             strict=settings.cache_strict,
@@ -85,11 +95,22 @@ class Cache:
         self.regions = make_regions(self.keyspace, _seconds(settings), self._store)
         self._asked: dict[Any, Question[Any]] = {}
         self._upkeep: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
 
     @property
     def is_kept(self) -> bool:
         """Whether answers are kept at all."""
         return self._address is not None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes read the same answers: there is a server."""
+        return self._address is not None and not self._address.is_memory
+
+    @property
+    def store(self) -> GuardedStore:
+        """Where answers are kept, for dogpile regions of one's own on the backend ``tradekeep``."""
+        return self._store
 
     @property
     def breaker(self) -> BreakerState:
@@ -105,15 +126,24 @@ class Cache:
         if self.is_kept:
             self.invalidation.watch(engine.sync_engine)
             self._upkeep = asyncio.create_task(self._keep_up())
+            self._listen(engine.url)
         return self
+
+    def _listen(self, url: URL) -> None:
+        """Hear of writes to watched tables that bypass the application."""
+        if tables := watched_tables(Base.metadata):
+            watcher = Watcher(self.invalidation.dependencies, self._store, dict(tables))
+            listener = Listener(url, self._settings, CHANNEL)
+            self._listening = asyncio.create_task(listener.run(watcher.begun, watcher.hear))
 
     async def aclose(self) -> None:
         """Finish what is under way and close the connections; leaves no task."""
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._upkeep
-            self._upkeep = None
+        for task in (self._upkeep, self._listening):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        self._upkeep = self._listening = None
         await self.invalidation.aclose()
         await self._engine.aclose()
         with suppress(TradekeepError):
@@ -202,6 +232,19 @@ class Cache:
         """
         await self._store.remove(frozenset(), frozenset({free_tag(self.keyspace, word)}))
 
+    async def expire_all(self) -> None:
+        """Take out everything that is cached, declared or not.
+
+        Raises:
+            Unavailable: The cache's server does not answer.
+        """
+        tags = frozenset(read.tag(self.keyspace, (), {}) for read in self._declared)
+        await self._store.remove(frozenset(), tags)
+        for tier in Tier:
+            keys = [key for key, _ in await self.scan(f"{tier}:", _ALL)]
+            for start in range(0, len(keys), _STEP):
+                await self._store.remove(frozenset(keys[start : start + _STEP]))
+
     # Upkeep
 
     async def replay(self) -> int:
@@ -232,6 +275,22 @@ class Cache:
         """
         return list(await self._raw.scan(f"{self.keyspace.prefix}:{prefix}", limit))
 
+    async def read(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        """Return what is stored at keys as it is, envelope and all: for people.
+
+        Raises:
+            Unavailable: The cache's server does not answer.
+        """
+        return await self._store.read(keys)
+
+    async def eviction_policies(self) -> frozenset[str]:
+        """Return what the servers do when their memory is full; nothing without a server.
+
+        Raises:
+            Unavailable: The cache's server does not answer.
+        """
+        return await self._store.eviction_policies()
+
     async def _hand_over_counts(self) -> None:
         taken = self.statistics.take()
         if not taken:
@@ -253,8 +312,9 @@ class Cache:
     async def _replay_quietly(self) -> None:
         try:
             await self._replayed(self._store.remove, wait=False)
-        except TradekeepError as error:
-            _log.info("invalidations that were put off still wait: %s", error)
+        except (TradekeepError, SQLAlchemyError) as error:
+            # Also a database whose tables are still being made.
+            _log.info("invalidations that were put off still wait: %s", type(error).__name__)
 
     async def _replay_all(self) -> None:
         """Replay before a server that was away is trusted again."""

@@ -12,6 +12,7 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from sqlalchemy.exc import SQLAlchemyError
 
 from domain.cache.breaker import Breaker, BreakerState
 from domain.cache.store import Ended, Fetched, Lease, Store, Touched, new_stamp
@@ -101,6 +102,14 @@ class GuardedStore:
         """
         await self._ask(lambda: self._store.add_counts(key, counts))
 
+    async def eviction_policies(self) -> frozenset[str]:
+        """See `Store.eviction_policies`.
+
+        Raises:
+            Unavailable: The store did not answer in time.
+        """
+        return await self._ask(self._store.eviction_policies)
+
     async def remove(self, keys: frozenset[str], tags: frozenset[str] = frozenset()) -> None:
         """Take answers out, and keep loads that are under way from being stored.
 
@@ -147,9 +156,9 @@ class GuardedStore:
             await self._within_budget(lambda: self._store.read(["probe"]))
             if self._recover is not None:
                 await self._recover()
-        except TradekeepError as error:
+        except (TradekeepError, SQLAlchemyError) as error:
             self.breaker.failed()
-            _log.info("the cache stays bypassed: %s", error)
+            _log.info("the cache stays bypassed: %s", type(error).__name__)
         else:
             self.breaker.succeeded()
             _log.warning("the cache is used again")

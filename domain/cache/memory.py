@@ -92,6 +92,10 @@ class MemoryStore:
         ]
         return sorted(found)[:limit]
 
+    async def eviction_policies(self) -> frozenset[str]:
+        """Return nothing: there is no server."""
+        return frozenset()
+
     async def aclose(self) -> None:
         """Forget everything."""
         self._kept.clear()
@@ -176,6 +180,10 @@ class NullStore:
         """Return nothing."""
         del prefix, limit
         return []
+
+    async def eviction_policies(self) -> frozenset[str]:
+        """Return nothing: there is no server."""
+        return frozenset()
 
     async def aclose(self) -> None:
         """Do nothing."""

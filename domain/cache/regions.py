@@ -90,11 +90,11 @@ class StoreBackend(BytesBackend):
         """Return the key's lease as dogpile's lock."""
         return _LeaseMutex(key, self)
 
-    def get(self, key: str) -> Any:
+    def get_serialized(self, key: str) -> Any:
         """Return the framed value, or nothing: also when the store does not answer."""
-        return self.get_multi([key])[0]
+        return self.get_serialized_multi([key])[0]
 
-    def get_multi(self, keys: Iterable[str]) -> Sequence[Any]:
+    def get_serialized_multi(self, keys: Iterable[str]) -> Sequence[Any]:
         """Return the framed values."""
         wanted = list(keys)
         try:
@@ -103,14 +103,14 @@ class StoreBackend(BytesBackend):
             found = [None] * len(wanted)
         return [NO_VALUE if value is None else value for value in found]
 
-    def set(self, key: str, value: Any) -> None:
+    def set_serialized(self, key: str, value: Any) -> None:
         """Store a framed value, unless the key is being written or loaded by somebody else."""
         await_only(self._set(key, value))
 
-    def set_multi(self, mapping: Mapping[str, Any]) -> None:
+    def set_serialized_multi(self, mapping: Mapping[str, Any]) -> None:
         """Store framed values."""
         for key, value in mapping.items():
-            self.set(key, value)
+            self.set_serialized(key, value)
 
     def delete(self, key: str) -> None:
         """Take a value out, and keep a load that is under way from being stored."""

@@ -66,7 +66,9 @@ def changed_by_itself(columns: Iterable[Any]) -> set[str]:
 def _said(compiled: Any, table: str) -> Said:
     statement = _writing(compiled, table)
     if isinstance(statement, Insert):
-        return Said(tuple(_inserted(statement)))
+        # Parameters have the names of the outermost statement's columns.
+        is_outermost = statement is compiled.statement
+        return Said(tuple(_inserted(statement))) if is_outermost else _NOTHING
     if statement is None:
         return _NOTHING
     names: Mapping[Any, str] = compiled.bind_names

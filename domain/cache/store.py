@@ -69,15 +69,19 @@ class Store(Protocol):
 
     async def read(self, keys: Sequence[str]) -> Sequence[bytes | None]:
         """Return what is stored at `keys`, answers and tags alike, in one round trip."""
+        ...
 
     async def fetch(self, key: str, tags: Sequence[str], lease: "Lease") -> Fetched:
         """Return the right to make an answer, if it is free, and what is stored."""
+        ...
 
     async def fill(self, key: str, token: str, value: bytes, seconds: float) -> bool:
         """Store an answer under a lease; return False when the lease was lost."""
+        ...
 
     async def release(self, key: str, token: str) -> None:
         """Give a lease back."""
+        ...
 
     async def begin(
         self, writer: str, touched: Touched, seconds: float, ended: Sequence[Ended] = ()
@@ -90,21 +94,31 @@ class Store(Protocol):
             seconds: How long at most.
             ended: Other writers that are through, told of in the same round trip.
         """
+        ...
 
     async def end(self, ended: Sequence[Ended]) -> None:
         """Let answers be stored again, after writers that are through."""
+        ...
 
     async def add_counts(self, key: str, counts: Mapping[str, int]) -> None:
         """Add to the counters at `key`."""
+        ...
 
     async def counts(self, key: str) -> Mapping[str, int]:
         """Return the counters at `key`."""
+        ...
 
     async def scan(self, prefix: str, limit: int) -> Sequence[tuple[str, float | None]]:
         """Return keys of answers and tags that begin with `prefix`, with their seconds to live."""
+        ...
+
+    async def eviction_policies(self) -> frozenset[str]:
+        """Return what the servers do when their memory is full; nothing without a server."""
+        ...
 
     async def aclose(self) -> None:
         """Close what was opened."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +256,15 @@ class RedisStore:
             if len(found) >= limit:
                 break
         return sorted(found)
+
+    async def eviction_policies(self) -> frozenset[str]:
+        """Return what the servers do when their memory is full: ``maxmemory-policy``."""
+        if isinstance(self.client, RedisCluster):
+            found = await self.client.info("memory", target_nodes=RedisCluster.PRIMARIES)
+            answers = list(found.values()) if "maxmemory_policy" not in found else [found]
+        else:
+            answers = [await self.client.info("memory")]
+        return frozenset(_text(answer["maxmemory_policy"]) for answer in answers)
 
     async def aclose(self) -> None:
         """Close the client."""

@@ -84,6 +84,12 @@ def loading_engine(url: URL, settings: Settings) -> AsyncEngine:
     return _engine(url, alone)
 
 
+def listening_engine(url: URL, settings: Settings) -> AsyncEngine:
+    """Return the engine for the one connection that listens, which no pool may take."""
+    alone = settings.model_copy(update={"pool_size": 1, "pool_overflow": 0})
+    return _engine(url, alone, isolation_level="AUTOCOMMIT")
+
+
 def _engine(
     url: URL, settings: Settings, server_settings: Mapping[str, str] | None = None, **options: Any
 ) -> AsyncEngine:

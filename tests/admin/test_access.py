@@ -120,6 +120,9 @@ async def test_nobody_sees_anything_but_login_statics_and_health(
         "ready": True,
         "database": "ok",
         "migrations": "ok",
+        "cache": "off",
+        "cache_pending": None,
+        "cache_warning": None,
     }
     for path in ("/admin/loginx", "/admin/login/x", "/admin/loginx/list", "/admin/staticsx"):
         assert (await nobody.get(path)).status_code == 303, path
