@@ -1,8 +1,8 @@
 """cache and messaging
 
-Revision: 1aad5ee15de4
+Revision: dee9357ef169
 After: 9c1f6a2b7d40
-Written: 2026-11-21 11:01:17.270152+00:00
+Written: 2026-11-21 11:13:51.178502+00:00
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision: str = '1aad5ee15de4'
+revision: str = 'dee9357ef169'
 down_revision: str | Sequence[str] | None = '9c1f6a2b7d40'
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None

@@ -1,8 +1,8 @@
 """cache and messaging outside transaction
 
-Revision: 440bc97c9371
-After: 1aad5ee15de4
-Written: 2026-11-21 11:01:17.285164+00:00
+Revision: 7d1b6dbaad90
+After: dee9357ef169
+Written: 2026-11-21 11:13:51.184099+00:00
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from alembic import op
 
 
-revision: str = '440bc97c9371'
-down_revision: str | Sequence[str] | None = '1aad5ee15de4'
+revision: str = '7d1b6dbaad90'
+down_revision: str | Sequence[str] | None = 'dee9357ef169'
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
