@@ -19,9 +19,8 @@ from domain.demo.loading import load_demo
 from domain.identity.enrolling import create_user
 from domain.identity.models import Role, User
 from domain.ops.health import readiness
-from domain.ops.working import working
+from domain.ops.working import telling_worker
 from domain.settings import Settings
-from domain.storage import Storage
 
 _ADMIN = "admin"
 _LARGEST_MESSAGE = 65_536
@@ -41,7 +40,7 @@ async def run_command(
         await _prepare(db, demo=demo)
         async with AsyncExitStack() as stack:
             if settings.run_worker:
-                await stack.enter_async_context(working(db, storage=Storage(settings=settings)))
+                await stack.enter_async_context(telling_worker(db))
             await _serve(settings)
 
 

@@ -13,8 +13,7 @@ from domain.cli.running import FAILED, command, prepared_database
 from domain.messaging import dead_letters as letters
 from domain.messaging.backlog import backlog
 from domain.messaging.models import ScheduledJob
-from domain.ops.working import working
-from domain.storage import Storage
+from domain.ops.working import telling_worker
 
 _DEAD: Final = ("consumer", "message_id", "topic", "key", "attempts", "dead_at", "last_error")
 _JOBS: Final = (
@@ -45,7 +44,7 @@ async def worker_command() -> None:
         loop.add_signal_handler(number, stopped.set)
     async with (
         prepared_database() as db,
-        working(db, storage=Storage(settings=db.settings)) as relay,
+        telling_worker(db) as relay,
     ):
         err.print(f"working: {len(relay.consumers)} consumers", markup=False)
         await stopped.wait()

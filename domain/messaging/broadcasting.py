@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, Protocol
+from uuid import UUID
 
 from domain.clock import now
 from domain.db.unit import UnitOfWork
@@ -21,8 +22,12 @@ _FOR_MACHINES: Final = (TradeIngested, Notice)
 class Broadcaster(Protocol):
     """Something that reaches live listeners: Redis for many processes, `Listeners` for one."""
 
-    async def broadcast(self, message: Fact) -> None:
+    async def broadcast(self, message: Fact, event_id: UUID) -> None:
         """Tell one fact, soon and at most to those who listen.
+
+        Args:
+            message: The fact.
+            event_id: Its own id, by which listeners know a repetition.
 
         Raises:
             Unavailable: Listeners cannot be reached now; the relay tries again soon.
@@ -32,8 +37,8 @@ class Broadcaster(Protocol):
 def live_consumer(broadcaster: Broadcaster) -> Consumer:
     """Return the consumer that tells live listeners what happened, besides all other consumers.
 
-    A worker that dies between telling and noting tells it again: listeners know a message by
-    what it is about.
+    A worker that dies between telling and noting tells it again: listeners know a repetition by
+    its id.
     """
     kinds = tuple(kind for kind in KINDS if kind not in _FOR_MACHINES)
     return Consumer("live", kinds, _telling(broadcaster), batch=100)
@@ -45,7 +50,7 @@ def _telling(broadcaster: Broadcaster) -> Handler:
         fresh = now() - STALE_AFTER
         for item in received:
             if item.written_at >= fresh:
-                await broadcaster.broadcast(item.message)
+                await broadcaster.broadcast(item.message, item.event_id)
 
     return tell
 
@@ -89,8 +94,9 @@ class Listeners:
 
     _open: list[Subscription] = field(default_factory=list)
 
-    async def broadcast(self, message: Fact) -> None:
+    async def broadcast(self, message: Fact, event_id: UUID) -> None:
         """Give a message to everybody who listens; a slow listener delays nobody."""
+        del event_id
         for subscription in self._open:
             subscription.take(message)
 

@@ -37,6 +37,8 @@ from domain.messaging.relaying import Relay
 from domain.messaging.scheduling import Scheduler
 from domain.messaging.sending import Sender
 from domain.ops.jobs import jobs
+from domain.ops.telling import LiveTeller
+from domain.realtime import open_live
 from domain.research.notifying import tell_results
 from domain.settings import Settings
 from domain.storage import Storage
@@ -100,6 +102,24 @@ async def working(
             stopping.set()
             relay.is_stopping = True
             await _end(tasks, settings.worker_grace)
+
+
+@asynccontextmanager
+async def telling_worker(db: Database) -> AsyncIterator[Relay]:
+    """Work as `working` does, with the settings' storage, and tell live listeners what happens.
+
+    Args:
+        db: An open database; without a Redis nobody listens.
+    """
+    storage = Storage(settings=db.settings)
+    if db.redis_address is None or db.redis_address.is_memory:
+        async with working(db, storage=storage) as relay:
+            yield relay
+        return
+    async with open_live(db.settings, address=db.redis_address) as live:
+        teller = LiveTeller(live.broadcaster)
+        async with working(db, broadcaster=teller, storage=storage) as relay:
+            yield relay
 
 
 def sender(db: Database, client: httpx2.AsyncClient) -> Sender:

@@ -14,6 +14,7 @@ from sqlalchemy import text, update
 
 from domain import Database
 from domain.alerts.evaluating import evaluate
+from domain.alerts.events import report
 from domain.alerts.notifying import note_told
 from domain.clock import now
 from domain.db.unit import UnitOfWork
@@ -31,7 +32,8 @@ from domain.messaging.publishing import publish
 from domain.news.calendar import NewEvent, ingest_events
 from domain.ops import working as composition
 from domain.ops.jobs import _day_of, jobs
-from domain.ops.working import consumers, working
+from domain.ops.working import consumers, telling_worker, working
+from domain.realtime import open_live
 from domain.research.analysing import save_analysis
 from domain.research.screening import save_screener, save_screener_run
 from domain.settings import Settings
@@ -164,6 +166,45 @@ async def test_live_listeners_hear_of_a_trade(desk: Database) -> None:
             booked = await account.trade(Side.BUY, "1", "100")
             message = await asyncio.wait_for(anext(aiter(heard)), 20)
     assert getattr(message, "trade_id", None) == booked.trade.id
+
+
+async def test_a_trade_reaches_its_tenant_through_redis_and_nobody_else(
+    migrated_database: str, redis_url: str, cache_prefix: str
+) -> None:
+    settings = Settings(redis_url=redis_url, cache_prefix=cache_prefix)
+    async with Database(migrated_database, settings=settings) as db:
+        ada, eve = await open_account(db), await open_account(db, "eve")
+        async with open_live(settings, url=redis_url) as live, telling_worker(db):
+            topic = "trade.recorded"
+            mine = await live.hub.subscribe(live.keys.events(topic, ada.user.id))
+            for_all = live.keys.events(topic)
+            others = await live.hub.subscribe(live.keys.events(topic, eve.user.id), for_all)
+            async with mine as heard, others as overheard:
+                booked = await ada.trade(Side.BUY, "1", "100")
+                message = await asyncio.wait_for(anext(aiter(heard)), 20)
+                await eve.trade(Side.BUY, "2", "100")
+                foreign = await asyncio.wait_for(anext(aiter(overheard)), 20)
+    told = json.loads(message.data)
+    assert told["data"]["tradeId"] == str(booked.trade.id)
+    assert told["user_id"] == str(ada.user.id)
+    assert json.loads(foreign.data)["user_id"] == str(eve.user.id)
+
+
+async def test_what_is_no_tenants_is_told_to_staff_alone(
+    migrated_database: str, redis_url: str, cache_prefix: str
+) -> None:
+    settings = Settings(redis_url=redis_url, cache_prefix=cache_prefix)
+    async with Database(migrated_database, settings=settings) as db:
+        async with open_live(settings, url=redis_url) as live, telling_worker(db):
+            topic = "alert_reported"
+            for_all = await live.hub.subscribe(live.keys.events(topic))
+            for_staff = await live.hub.subscribe(live.keys.staff_events(topic))
+            async with for_all as overheard, for_staff as heard:
+                async with db.transaction(system="test") as unit:
+                    await report(unit, "Disk is full", "on db1", source="watchdog")
+                await asyncio.wait_for(anext(aiter(heard)), 20)
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(anext(aiter(overheard)), 0.2)
 
 
 async def test_two_workers_leave_one_notice_a_message(desk: Database) -> None:
