@@ -17,7 +17,7 @@ from domain.money import plain
 out: Final = Console(soft_wrap=True, highlight=False)
 err: Final = Console(stderr=True, soft_wrap=True, highlight=False)
 
-_WHOLE: Final = 40
+_WIDE: Final = 250
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -75,17 +75,13 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     table = Table(header_style="bold")
     for name in columns:
         is_number = any(isinstance(row[name], Decimal | int) for row in rows)
-        # What a row is called stays whole, unless it is long: it may be copied.
-        is_whole = name == columns[0] and max(len(_text(row[name])) for row in rows) <= _WHOLE
         table.add_column(
-            name.replace("_", " "),
-            justify="right" if is_number else "left",
-            overflow="fold",
-            no_wrap=is_whole,
+            name.replace("_", " "), justify="right" if is_number else "left", overflow="fold"
         )
     for row in rows:
         table.add_row(*(_escaped(_text(row[name])) for name in columns))
-    out.print(table)
+    # In a pipe nobody's window is too narrow: a word that is looked for stays whole.
+    out.print(table, width=None if out.is_terminal else _WIDE)
 
 
 def _escaped(text: str) -> str:
