@@ -17,7 +17,7 @@ from domain.money import plain
 out: Final = Console(soft_wrap=True, highlight=False)
 err: Final = Console(stderr=True, soft_wrap=True, highlight=False)
 
-_WIDE: Final = 250
+_wide: Final = Console(soft_wrap=True, highlight=False, width=250)
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -81,7 +81,7 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     for row in rows:
         table.add_row(*(_escaped(_text(row[name])) for name in columns))
     # In a pipe nobody's window is too narrow: a word that is looked for stays whole.
-    out.print(table, width=None if out.is_terminal else _WIDE)
+    (out if out.is_terminal else _wide).print(table)
 
 
 def _escaped(text: str) -> str:
