@@ -4,6 +4,7 @@ Times are aware UTC; a naive one is an error, never a guess. Ids are UUID versio
 they sort by creation time, which keeps primary-key indexes local.
 """
 
+import time
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -15,6 +16,11 @@ from domain.errors import InvalidData
 def now() -> datetime:
     """Return the current instant, aware, UTC, with microseconds."""
     return datetime.now(UTC)  # noqa: TID251 - this is the clock
+
+
+def unix_now() -> float:
+    """Return the current instant as seconds since 1970, for ages that are no facts."""
+    return time.time()  # noqa: TID251 - this is the clock
 
 
 def new_id() -> UUID:

@@ -51,10 +51,11 @@ class BatchedReader:
             for _, future in asked:
                 if not future.done():
                     future.set_exception(error)
-        finally:
+        except BaseException:
             # Only closing the loop cancels this task: nobody may be left waiting then.
             for _, future in asked:
                 future.cancel()
+            raise
 
 
 def _give(future: asyncio.Future[Sequence[bytes | None]], values: Sequence[bytes | None]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final, Protocol, Self, TypeVar
 from uuid import UUID
@@ -164,7 +164,9 @@ class Cache:
         """
         return await self._engine.get(self._question(read, given))
 
-    async def ask(self, read: CachedRead[Any, T], user: UUID | None, args: tuple[Any, ...]) -> T:
+    def ask(
+        self, read: CachedRead[Any, T], user: UUID | None, args: tuple[Any, ...]
+    ) -> Awaitable[T]:
         """Return a declared answer by its parameters in order; remembers how the question is put.
 
         Raises:
@@ -178,7 +180,7 @@ class Cache:
             self._asked[asked] = question
             if len(self._asked) > _MOST_ASKED:
                 del self._asked[next(iter(self._asked))]
-        return await self._engine.get(question)
+        return self._engine.get(question)
 
     async def get_within(
         self, unit: Unit, read: CachedRead[Any, T], given: Mapping[str, Part]

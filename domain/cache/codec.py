@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 import msgspec.inspect
 
-from domain.clock import now
+from domain.clock import unix_now
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class Codec(Generic[T]):
             answer: The answer.
             tags: The stamps of its tags, as they were before it was made.
         """
-        made = now().timestamp()
+        made = unix_now()
         return self._encode(Envelope(made, VERSION, self.fingerprint, tags, answer))
 
     def decode(self, written: bytes) -> Envelope[T] | None:

@@ -9,12 +9,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import hiredis
 from redis.asyncio import Redis
 from redis.asyncio.connection import Connection
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import ResponseError
 
-Command = Sequence[str | bytes | int]
+Command = tuple[str | bytes | int, ...]
 
 
 class Exchange:
@@ -74,7 +75,8 @@ class Exchange:
 
 
 async def _replies(connection: Connection, commands: Sequence[Command]) -> list[Any]:
-    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+    packed = b"".join(hiredis.pack_command(command) for command in commands)  # type: ignore[arg-type]  # its stub allows one word
+    await connection.send_packed_command(packed, check_health=False)
     replies: list[Any] = []
     for _ in commands:
         try:

@@ -36,7 +36,7 @@ from domain.errors import Unavailable
 
 _log: Final = logging.getLogger(__name__)
 _TRIES: Final = 6
-_TOGETHER: Final = 0.001
+_TOGETHER: Final = 0.003
 
 
 @dataclass(frozen=True)

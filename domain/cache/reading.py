@@ -40,7 +40,7 @@ class CachedReader:
             raise InvalidData("unit", "without a cache", "be opened by Database")
         return cls(cache, unit.user_id, unit)
 
-    async def get(self, read: CachedRead[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def get(self, read: CachedRead[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
         """Return a declared answer; `read` may be declared anywhere.
 
         Raises:
@@ -48,11 +48,11 @@ class CachedReader:
             TradekeepError: What loading raised.
         """
         if self._unit is None and not kwargs:
-            return await self._cache.ask(read, self._user, args)
+            return self._cache.ask(read, self._user, args)
         given = read.bind(self._user, args, kwargs)
         if self._unit is None:
-            return await self._cache.get(read, given)
-        return await self._cache.get_within(self._unit, read, given)
+            return self._cache.get(read, given)
+        return self._cache.get_within(self._unit, read, given)
 
     async def expire(self, read: CachedRead[P, Any], *args: P.args, **kwargs: P.kwargs) -> None:
         """Take a declared answer out by hand.

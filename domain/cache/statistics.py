@@ -23,24 +23,37 @@ class Outcome(StrEnum):
 
 
 class Statistics:
-    """Counts outcomes by answer."""
+    """Counts outcomes by answer, once a read: so each has a counter of its own, by name."""
 
     def __init__(self) -> None:
-        self.counts: Counter[tuple[str, Outcome]] = Counter()
+        self._counters: dict[Outcome, Counter[str]] = {outcome: Counter() for outcome in Outcome}
         self._handed_over: Counter[tuple[str, Outcome]] = Counter()
+        self.hits = self._counters[Outcome.HIT]
+
+    @property
+    def counts(self) -> "Counter[tuple[str, Outcome]]":
+        """What was counted so far, by answer and outcome."""
+        return Counter(
+            {
+                (name, outcome): number
+                for outcome, counter in self._counters.items()
+                for name, number in counter.items()
+            }
+        )
 
     def count(self, name: str, outcome: Outcome) -> None:
         """Count one outcome of the answer called `name`."""
-        self.counts[name, outcome] += 1
+        self._counters[outcome][name] += 1
 
     def total(self, outcome: Outcome) -> int:
         """Return how often `outcome` happened, over all answers."""
-        return sum(number for (_, found), number in self.counts.items() if found is outcome)
+        return self._counters[outcome].total()
 
     def take(self) -> "Counter[tuple[str, Outcome]]":
         """Return what was counted since the last time; give it back when it got lost."""
-        fresh = self.counts - self._handed_over
-        self._handed_over = self.counts.copy()
+        counted = self.counts
+        fresh = counted - self._handed_over
+        self._handed_over = counted
         return fresh
 
     def give_back(self, taken: "Counter[tuple[str, Outcome]]") -> None:
