@@ -157,6 +157,7 @@ async def every_promise(desk: Desk, loads: Loads, cluster: Cluster) -> None:
     assert await desk.name() == "third"
     async with desk.db.transaction(user=desk.user_id) as unit:
         await unit.session.execute(text("UPDATE research.watchlists SET name = 'fourth'"))
+    await desk.db.cache.invalidation.aclose()
     assert (await desk.name(), await desk.names()) == ("fourth", ("fourth",))
     assert (await desk.db.cache.totals())["named_watchlist"]["misses"] >= 1
     assert len(await desk.db.cache.scan("warm:")) == 2
