@@ -25,6 +25,17 @@ _SETTINGS: Final = {
 }
 
 
+# What has another subject than PostgreSQL is not run a second time.
+_ELSEWHERE: Final = (
+    "tests/realtime",
+    "tests/docs",
+    "tests/cache/test_client.py",
+    "tests/cache/test_engine.py",
+    "tests/cache/test_faults.py",
+    "tests/contracts/test_house_rules.py",
+)
+
+
 def main() -> int:
     """Return the exit code of the tests, 0 where there is nothing to run them on."""
     if not (_PROGRAMS / "postgres").is_file():
@@ -32,7 +43,8 @@ def main() -> int:
         return 1 if os.environ.get("TRADEKEEP_REQUIRE_POSTGRES_15") else 0
     with _server() as url:
         environment = {**os.environ, "TRADEKEEP_TEST_DATABASE_URL": url}
-        tests = [sys.executable, "-m", "pytest", *sys.argv[1:]]
+        left_out = [f"--ignore={path}" for path in _ELSEWHERE]
+        tests = [sys.executable, "-m", "pytest", *left_out, *sys.argv[1:]]
         return subprocess.run(tests, env=environment, check=False).returncode
 
 

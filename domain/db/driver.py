@@ -27,7 +27,6 @@ class ScopedConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg shi
         self.is_in_doubt = False
         self._began = 0.0
         self._commit_within: float | None = None
-        self._in_time = _IN_TIME
 
     def limit_commit(self, since: float, seconds: float) -> None:
         """Let the server refuse a COMMIT of this transaction that arrives too late.
@@ -58,14 +57,9 @@ class ScopedConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg shi
         self._began = time.monotonic()
         return status
 
-    async def prepare_time_limit(self) -> None:
-        """Have the check of `limit_commit` ready: run as text it would cost five times as much."""
-        await super().execute(_PREPARE)
-        self._in_time = _EXECUTE
-
     async def _commit(self, query: str, timeout: float | None) -> str:  # noqa: ASYNC109 - as above
         if self._commit_within is not None:
-            query = self._in_time.format(seconds=f"{self._commit_within:.6f}") + query
+            query = _IN_TIME.format(seconds=self._commit_within) + query
         self.is_in_doubt = True
         try:
             status = str(await super().execute(query, timeout=timeout))
@@ -80,10 +74,8 @@ class ScopedConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg shi
         return status
 
 
-_IN_TIME: Final = "SELECT 1 / (clock_timestamp() - now() < make_interval(secs => {seconds}))::int; "
+_IN_TIME: Final = "SELECT 1 / (clock_timestamp() - now() < interval '{seconds:.6f} s')::int; "
 """Fails, and so keeps the COMMIT that follows from running, when the time is over."""
-_PREPARE: Final = "PREPARE tradekeep_in_time (float8) AS " + _IN_TIME.format(seconds="$1")
-_EXECUTE: Final = "EXECUTE tradekeep_in_time ({seconds}); "
 _CERTAIN: Final = ("23", "40", "P0")
 """SQLSTATE classes of a COMMIT that surely did not happen."""
 
@@ -95,19 +87,10 @@ async def connect(*args: Any, **kwargs: Any) -> ScopedConnection:
         Unavailable: Nobody listens, the network broke, or the server did not answer in time.
     """
     try:
-        return await _connected(*args, **kwargs)
+        return await asyncpg.connect(*args, connection_class=ScopedConnection, **kwargs)  # type: ignore[no-any-return]  # asyncpg ships no types
     except OSError as error:  # includes TimeoutError
         raise Unavailable("the database server cannot be reached") from error
     except asyncpg.CannotConnectNowError as error:
         raise Unavailable("the database server is starting or stopping") from error
     except asyncpg.TooManyConnectionsError as error:
         raise Unavailable("the database server has no free connection") from error
-
-
-async def _connected(*args: Any, **kwargs: Any) -> ScopedConnection:
-    made: ScopedConnection
-    made = await asyncpg.connect(*args, connection_class=ScopedConnection, **kwargs)
-    # Behind PgBouncer the next transaction has another server's session.
-    if kwargs.get("statement_cache_size") != 0:
-        await made.prepare_time_limit()
-    return made

@@ -2,12 +2,13 @@
 
 import asyncio
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from sqlalchemy import update
 
 from domain import Database
-from domain.clock import now
+from domain.clock import new_id, now
 from domain.errors import Unavailable
 from domain.messaging.backlog import backlog
 from domain.messaging.broadcasting import Listeners, live_consumer
@@ -130,7 +131,7 @@ async def test_a_slow_listener_loses_the_oldest_and_knows_it() -> None:
     listeners = Listeners()
     with listeners.listening(size=2) as slow, listeners.listening() as quick:
         for title in ("one", "two", "three"):
-            await listeners.broadcast(report(title))
+            await listeners.broadcast(report(title), new_id())
         assert (slow.lost, quick.lost) == (1, 0)
         first = await anext(aiter(slow))
     assert isinstance(first, AlertReported) and first.title == "two"
@@ -143,8 +144,8 @@ async def test_when_listeners_cannot_be_reached_books_are_kept_and_old_news_is_n
     class Broken:
         told = 0
 
-        async def broadcast(self, message: Fact) -> None:
-            self.told += bool(message)
+        async def broadcast(self, message: Fact, event_id: UUID) -> None:
+            self.told += bool(message and event_id)
             raise Unavailable("no server")
 
     await make_effects(db)
