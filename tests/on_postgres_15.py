@@ -29,9 +29,15 @@ _SETTINGS: Final = {
 _ELSEWHERE: Final = (
     "tests/realtime",
     "tests/docs",
+    "tests/cli",
+    "tests/admin/test_live.py",
     "tests/cache/test_client.py",
     "tests/cache/test_engine.py",
     "tests/cache/test_faults.py",
+    "tests/cache/test_freshness.py",
+    "tests/messaging/test_exactly_once.py",
+    "tests/messaging/test_mailing.py",
+    "tests/messaging/test_posting.py",
     "tests/contracts/test_house_rules.py",
 )
 

@@ -77,7 +77,7 @@ async def run_through(load: Load, fault: Awaitable[None]) -> list[Seen]:
     """Run two processes, and the fault in the middle."""
 
     async def befall() -> None:
-        await asyncio.sleep(1.5 + 1)  # the processes need a moment to start
+        await asyncio.sleep(2)  # the processes need a moment to start
         await fault
 
     befalling = asyncio.create_task(befall())  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ async def test_readers_see_no_error_writers_lose_nothing_and_nothing_stays_stale
     load: Load, redis_server: EmbeddedValkey, fault: Fault
 ) -> None:
     settings = {**load.settings, "cache_budget": 0.05, "cache_intent_seconds": 10}
-    tried = replace(load, redis_url=redis_server.url, seconds=6, deaths=0, settings=settings)
+    tried = replace(load, redis_url=redis_server.url, seconds=5, deaths=0, settings=settings)
     runs = await run_through(tried, fault(redis_server))
     verdict = judge(runs)
     assert verdict.errors == []
