@@ -78,7 +78,7 @@ class Invalidation:
         self._rules = rules
         self._replay = replay
         self._ending: list[Ended] = []
-        self._is_put_off = False
+        self._is_put_off = self._is_ending = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def new_writer(self) -> "Writer":
@@ -115,7 +115,8 @@ class Invalidation:
         """Tell the store that a transaction is through, without keeping the writer waiting."""
         self._ending.append(Ended(name, touched))
         self._is_put_off |= put_off
-        if not self._tasks:
+        if not self._is_ending:
+            self._is_ending = True
             task = asyncio.create_task(self._end())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -127,15 +128,18 @@ class Invalidation:
 
     async def _end(self) -> None:
         """Tell the store of all that are through, until none is left."""
-        while self._ending or self._is_put_off:
-            # Those who commit at the same time are told of together, or with the next BEGIN.
-            await asyncio.sleep(_TOGETHER)
-            put_off, self._is_put_off = self._is_put_off, False
-            ended = self._take_ended()
-            if ended:
-                await self._tell(ended)
-            if put_off:
-                await self._replay()
+        try:
+            while self._ending or self._is_put_off:
+                # Those who commit at the same time are told of together, or with the next BEGIN.
+                await asyncio.sleep(_TOGETHER)
+                put_off, self._is_put_off = self._is_put_off, False
+                if ended := self._take_ended():
+                    await self._tell(ended)
+                if put_off:
+                    await self._replay()
+        finally:
+            # Here and not when the task is seen to be done: who comes between must start another.
+            self._is_ending = False
 
     async def _tell(self, ended: Sequence[Ended]) -> None:
         for attempt in range(_TRIES):

@@ -68,7 +68,7 @@ class ScopedConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg shi
             self.is_in_doubt = False
             raise asyncpg.SerializationError("the COMMIT came too late") from error
         except asyncpg.PostgresError as error:
-            self.is_in_doubt = not str(error.sqlstate).startswith(_CERTAIN)
+            self.is_in_doubt = not str(getattr(error, "sqlstate", "")).startswith(_CERTAIN)
             raise
         self.is_in_doubt = False
         return status
