@@ -30,6 +30,7 @@ _ELSEWHERE: Final = (
     "tests/realtime",
     "tests/docs",
     "tests/cli",
+    "tests/admin/test_browser.py",
     "tests/admin/test_live.py",
     "tests/cache/test_client.py",
     "tests/cache/test_engine.py",
