@@ -79,8 +79,7 @@ class Cache:
         self.keyspace = Keyspace(settings.cache_prefix)
         self.statistics = Statistics()
         self._address, self._settings, self._sessions = address, settings, sessions
-        self._raw = _store_at(address)
-        self._store = GuardedStore(self._raw, settings.cache_budget, self._replay_all)
+        self._store = GuardedStore(_store_at(address), settings.cache_budget, self._replay_all)
         self._engine = Engine(self._store, self.statistics)
         declared = tuple(DECLARED.values() if reads is None else reads)
         self._declared = declared
@@ -265,7 +264,7 @@ class Cache:
         """
         await self._hand_over_counts()
         found: dict[str, dict[str, int]] = {}
-        for field, number in (await self._raw.counts(self.keyspace.statistics())).items():
+        for field, number in (await self._store.counts(self.keyspace.statistics())).items():
             name, _, outcome = field.partition("|")
             found.setdefault(name, {})[outcome] = number
         return found
@@ -274,8 +273,11 @@ class Cache:
         """Return keys below the keyspace that begin with `prefix`, with their seconds to live.
 
         Walks all keys of the server in small steps: for people, not for programs.
+
+        Raises:
+            Unavailable: The cache's server does not answer.
         """
-        return list(await self._raw.scan(f"{self.keyspace.prefix}:{prefix}", limit))
+        return list(await self._store.scan(f"{self.keyspace.prefix}:{prefix}", limit))
 
     async def read(self, keys: Sequence[str]) -> Sequence[bytes | None]:
         """Return what is stored at keys as it is, envelope and all: for people.

@@ -24,6 +24,7 @@ _log: Final = logging.getLogger(__name__)
 _AWAY: Final = (ReadOnlyError, ClusterDownError, MasterDownError)
 """Refusals of a server that is losing its place: as good as no answer."""
 _REMOVAL_SECONDS: Final = 5.0
+_SCAN_SECONDS: Final = 60.0
 
 
 class GuardedStore:
@@ -127,12 +128,28 @@ class GuardedStore:
             Unavailable: The store did not answer.
         """
         writer, touched = new_stamp(), Touched(keys, tags)
-        try:
-            async with asyncio.timeout(_REMOVAL_SECONDS):
-                await self._store.begin(writer, touched, _REMOVAL_SECONDS)
-                await self._store.end([Ended(writer, touched)])
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Unavailable("the cache's server does not answer") from error
+
+        async def remove() -> None:
+            await self._store.begin(writer, touched, _REMOVAL_SECONDS)
+            await self._store.end([Ended(writer, touched)])
+
+        await _patiently(remove(), _REMOVAL_SECONDS)
+
+    async def counts(self, key: str) -> Mapping[str, int]:
+        """See `Store.counts`.
+
+        Raises:
+            Unavailable: The store did not answer in time.
+        """
+        return await self._ask(lambda: self._store.counts(key))
+
+    async def scan(self, prefix: str, limit: int) -> Sequence[tuple[str, float | None]]:
+        """See `Store.scan`; takes as long as it takes, a minute at most.
+
+        Raises:
+            Unavailable: The store did not answer.
+        """
+        return await _patiently(self._store.scan(prefix, limit), _SCAN_SECONDS)
 
     async def aclose(self) -> None:
         """Close the store."""
@@ -181,3 +198,16 @@ class GuardedStore:
         if self.breaker.state is BreakerState.OPEN and was is BreakerState.CLOSED:
             _log.warning("the cache is bypassed: %r", error)
         return Unavailable("the cache's server does not answer")
+
+
+async def _patiently(work: Awaitable[T], seconds: float) -> T:
+    """Wait for work that is no reader's, past budget and breaker.
+
+    Raises:
+        Unavailable: The store did not answer.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except (RedisError, OSError, TimeoutError) as error:
+        raise Unavailable("the cache's server does not answer") from error

@@ -248,6 +248,17 @@ async def settled_in(db: Database) -> None:
     raise TimeoutError
 
 
+async def test_who_looks_into_a_cache_that_is_away_is_told_so(
+    open_database: OpenDatabase, redis_server: EmbeddedValkey
+) -> None:
+    async with open_database(redis_url=redis_server.url) as db:
+        os.kill(redis_server.pid, signal.SIGKILL)
+        with pytest.raises(Unavailable, match="does not answer"):
+            await db.cache.totals()
+        with pytest.raises(Unavailable, match="does not answer"):
+            await db.cache.scan()
+
+
 async def test_strictly_a_write_fails_when_the_server_cannot_be_told(
     open_database: OpenDatabase, redis_server: EmbeddedValkey, loads: Loads
 ) -> None:
