@@ -234,13 +234,9 @@ class Engine:
 
     def _usable(self, question: Question[T], fetched: Fetched) -> Envelope[T] | None:
         """Return what somebody stored meanwhile, unless it is time to load anew."""
-        if fetched.value is None or None in fetched.stamps:
-            return None
-        found = question.codec.decode(fetched.value)
+        stamps = (None if stamp is None else stamp.encode() for stamp in fetched.stamps)
+        found = self._valid(question, [fetched.value, *stamps])
         if found is None:
-            return None
-        stamps = [None if stamp is None else stamp.encode() for stamp in fetched.stamps]
-        if not _holds(found, question.tags, stamps):
             return None
         age = unix_now() - found.ct
         limit = _ttl(question.policy, found.data) * question.policy.eager

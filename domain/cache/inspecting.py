@@ -8,7 +8,7 @@ import msgspec
 
 from domain.cache.cache import Cache
 from domain.cache.codec import Envelope
-from domain.clock import now
+from domain.clock import unix_now
 
 _decode: Final = msgspec.json.Decoder(Envelope[msgspec.Raw]).decode
 
@@ -62,7 +62,7 @@ async def _entry(cache: Cache, key: str, seconds: float | None) -> Entry | None:
     held = [None if stamp is None else stamp.decode() for stamp in stamps]
     return Entry(
         key=key,
-        age=now().timestamp() - kept.ct,
+        age=unix_now() - kept.ct,
         seconds_to_live=seconds,
         is_valid=held == list(kept.tags.values()),
         size=len(value),

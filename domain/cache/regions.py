@@ -21,7 +21,7 @@ from domain.cache.engine import Policy
 from domain.cache.guarded import GuardedStore
 from domain.cache.keys import Keyspace
 from domain.cache.store import Lease, State, new_stamp
-from domain.clock import now
+from domain.clock import unix_now
 from domain.errors import Unavailable
 
 BACKEND: Final = "tradekeep"
@@ -142,7 +142,7 @@ class StoreBackend(BytesBackend):
         value = framed
         if self._is_json:
             payload = msgspec.Raw(framed.partition(b"|")[2])
-            made = Envelope(now().timestamp(), VERSION, _FOREIGN, {}, payload)
+            made = Envelope(unix_now(), VERSION, _FOREIGN, {}, payload)
             value = msgspec.json.encode(made)
         try:
             lease = self._leases.get(_holder(key)) or await self.take_lease(key)
