@@ -618,7 +618,7 @@ async def test_no_token_or_secret_reaches_the_cache(world: World) -> None:
     for name in ("login", "api_key"):
         await world.answers(world.ada)[name].keep()
     kept = [key for key, _ in await world.db.cache.scan()]
-    client = world.db.cache._raw.client  # type: ignore[attr-defined]  # the tests' real server
+    client = world.db.cache.store._store.client  # type: ignore[attr-defined]  # the tests' real server
     written = [await client.get(key) for key in kept if ":session:" in key]
     assert len(written) >= 2
     shown = str(kept) + str(written)
