@@ -4,7 +4,6 @@ We run its binary ourselves, on a Unix socket in a folder that only the owner ma
 the server trusts whoever reaches it. It keeps nothing on disk: what is in it can be made again.
 """
 
-import asyncio
 import atexit
 import hashlib
 import importlib.util
@@ -18,10 +17,10 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 from urllib.parse import quote
 
-from domain.db.occupancy import LOCKS, Occupancy
+from domain.db.occupancy import LOCKS, Occupancy, SharedServer
 from domain.errors import ConfigurationError
 
 _log: Final = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ _SETTINGS: Final = {
 }
 
 
-class EmbeddedValkey:
+class EmbeddedValkey(SharedServer):
     """A Valkey server shared by all processes that use its folder.
 
     The first to start it runs it, the last to leave stops it; processes that die without leaving
@@ -133,32 +132,6 @@ class EmbeddedValkey:
             _log.warning("the embedded Valkey in %s was left running: %s", self.folder, error)
         finally:
             self._occupancy.release()
-
-    async def astart(self) -> str:
-        """Do `start` in a thread."""
-        return await asyncio.to_thread(self.start)
-
-    async def aclose(self) -> None:
-        """Do `stop` in a thread."""
-        await asyncio.to_thread(self.stop)
-
-    def __enter__(self) -> Self:
-        """Start or join the server."""
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the server."""
-        self.stop()
-
-    async def __aenter__(self) -> Self:
-        """Start or join the server."""
-        await self.astart()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Leave the server."""
-        await self.aclose()
 
     def _prepare_folder(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

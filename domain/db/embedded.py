@@ -11,7 +11,6 @@ folder with mode 0700 that belongs to the server's system user; no other user bu
 Knows nothing of schemas and roles.
 """
 
-import asyncio
 import atexit
 import hashlib
 import importlib.util
@@ -27,10 +26,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 from urllib.parse import quote
 
-from domain.db.occupancy import LOCKS, Occupancy, command_of
+from domain.db.occupancy import LOCKS, Occupancy, SharedServer, command_of
 from domain.errors import ConfigurationError
 
 DATABASE: Final = "tradekeep"
@@ -91,7 +90,7 @@ class _Account:
         return bool(status.st_mode & 0o001)
 
 
-class EmbeddedPostgres:
+class EmbeddedPostgres(SharedServer):
     """A PostgreSQL server with its data in a folder, shared by all processes that use the folder.
 
     The first to start it runs it, the last to leave stops it. Processes that die without leaving
@@ -169,32 +168,6 @@ class EmbeddedPostgres:
         """
         host = quote(str(self._socket()), safe="/")
         return f"postgresql+asyncpg://postgres@/{quote(database)}?host={host}"
-
-    async def astart(self) -> str:
-        """Do `start` in a thread."""
-        return await asyncio.to_thread(self.start)
-
-    async def aclose(self) -> None:
-        """Do `stop` in a thread."""
-        await asyncio.to_thread(self.stop)
-
-    def __enter__(self) -> Self:
-        """Start or join the server."""
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the server."""
-        self.stop()
-
-    async def __aenter__(self) -> Self:
-        """Start or join the server."""
-        await self.astart()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Leave the server."""
-        await self.aclose()
 
     # The folder
 

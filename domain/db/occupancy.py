@@ -1,11 +1,13 @@
 """Who uses a server of ours: advisory file locks, which end with the process however it ends."""
 
+import asyncio
 import fcntl
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Self
 
 import psutil
 
@@ -68,6 +70,44 @@ class Occupancy:
         """Return whether nobody counts as a user."""
         with (self._folder / "holders.lock").open("ab") as lock:
             return _try_lock(lock, fcntl.LOCK_EX)
+
+
+class SharedServer(ABC):
+    """A server that processes share: a context manager, sync or async, over `start` and `stop`."""
+
+    @abstractmethod
+    def start(self) -> str:
+        """Start or join the server and return its URL."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Leave; the last one to leave stops the server."""
+
+    async def astart(self) -> str:
+        """Do `start` in a thread."""
+        return await asyncio.to_thread(self.start)
+
+    async def aclose(self) -> None:
+        """Do `stop` in a thread."""
+        await asyncio.to_thread(self.stop)
+
+    def __enter__(self) -> Self:
+        """Start or join the server."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the server."""
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        """Start or join the server."""
+        await self.astart()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Leave the server."""
+        await self.aclose()
 
 
 def _try_lock(file: IO[bytes], kind: int) -> bool:
