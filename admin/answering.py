@@ -3,9 +3,10 @@
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from admin.addressing import uuid_of
-from admin.office import Office
+from admin.office import POST, Office, for_writers
 from admin.pages import root_of
 from admin.signing_in import staff_of
 from domain.alerts import events, rules
@@ -20,6 +21,13 @@ class Answering:
 
     def __init__(self, office: Office) -> None:
         self.office = office
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the addresses."""
+        return [
+            Route("/alerts/{pk}/status", for_writers(self.status), methods=POST),
+            Route("/alert-events/{pk}/answer", for_writers(self.answer), methods=POST),
+        ]
 
     async def status(self, request: Request) -> Response:
         """Watch a rule again, pause it or cancel it."""

@@ -7,11 +7,12 @@ from uuid import UUID
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from admin.addressing import uuid_of
 from admin.fields import ChoiceField, DecimalField, Field, InstantField, ReferenceField, TextField
 from admin.looking_up import labels_of
-from admin.office import Office
+from admin.office import BOTH, POST, Office, for_writers
 from admin.pages import root_of
 from admin.signing_in import staff_of
 from admin.writing import Draft
@@ -56,6 +57,15 @@ class Booking:
 
     def __init__(self, office: Office) -> None:
         self.office = office
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the addresses."""
+        return [
+            Route("/trades/new", for_writers(self.record), methods=BOTH),
+            Route("/trades/{pk}/correct", for_writers(self.correct), methods=BOTH),
+            Route("/trades/{pk}/bust", for_writers(self.bust), methods=POST),
+            Route("/imports/{pk}/revert", for_writers(self.revert), methods=POST),
+        ]
 
     async def record(self, request: Request) -> Response:
         """Show the form of a new trade, or book it."""

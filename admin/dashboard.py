@@ -11,10 +11,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
 from admin.addressing import uuid_of
 from admin.charts import Bars, Line, bar_chart, line_chart
-from admin.office import Office
+from admin.office import GET, Office
 from admin.signing_in import staff_of
 from domain.database import Reader
 from domain.ops.health import readiness
@@ -70,6 +71,13 @@ class Dashboard:
 
     def __init__(self, office: Office) -> None:
         self.office = office
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the addresses."""
+        return [
+            Route("/", self.show, name="index", methods=GET),
+            Route("/portfolio/{pk}", self.portfolio, methods=GET),
+        ]
 
     async def show(self, request: Request) -> Response:
         """Show the chosen portfolio, the choice, imports and health."""

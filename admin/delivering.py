@@ -3,10 +3,11 @@
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from admin.addressing import key_of
 from admin.messaging import FailedDeliveryView
-from admin.office import Office
+from admin.office import POST, Office, for_writers
 from admin.pages import root_of
 from admin.records import REFERENCES
 from admin.signing_in import staff_of
@@ -22,6 +23,12 @@ class Delivering:
 
     def __init__(self, office: Office) -> None:
         self.office = office
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the addresses."""
+        return [
+            Route("/failed-deliveries/answer/{pk}", for_writers(self.answer), methods=POST),
+        ]
 
     async def answer(self, request: Request) -> Response:
         """Let the consumer try again at once, or never."""

@@ -1,5 +1,8 @@
 """Views of people and their access. Secrets are in no list, form or export."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from sqlalchemy import ColumnElement
 
 from admin.records import RecordView, Related
@@ -19,6 +22,7 @@ class UserView(RecordView, model=User):
     """People and services."""
 
     name, name_plural, path = "User", "Users", "users"
+    panel = "panels/user.html"
     category = _CATEGORY
     is_for_administrators = True
     about = "People and services. Each user is a tenant that owns portfolios."
@@ -40,6 +44,10 @@ class UserView(RecordView, model=User):
         Related("Notifications", "notifications", "user_id"),
     )
 
+    def warnings(self, record: Any) -> Sequence[str]:
+        """Return that an account is locked."""
+        return () if record.is_active else ("This account is locked.",)
+
     def search_condition(self, text: str) -> ColumnElement[bool]:
         """Return the condition for login names, which are stored in lower case."""
         return super().search_condition(text.lower())
@@ -49,6 +57,7 @@ class UserSessionView(RecordView, model=UserSession):
     """Logins."""
 
     name, name_plural, path = "Session", "Sessions", "sessions"
+    panel = "panels/revoke.html"
     category = _CATEGORY
     about = "Logins. Revoking one ends it with the next request."
     columns = ("user_id", "issued_at", "last_seen_at", "expires_at", "revoked_at", "ip")
@@ -60,6 +69,7 @@ class ApiKeyView(RecordView, model=ApiKey):
     """Keys of programs."""
 
     name, name_plural, path = "API key", "API keys", "api-keys"
+    panel = "panels/revoke.html"
     category = _CATEGORY
     is_for_administrators = True
     about = "Keys with which programs authenticate. A key is shown once, when it is made."

@@ -1,6 +1,7 @@
 """Renders templates. Synchronous on purpose: async Jinja costs a third of a list page's time."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,10 @@ from admin.rendering import show
 
 STATICS: Final = Path(__file__).parent / "statics"
 _TEMPLATES: Final = Path(__file__).parent / "templates"
+
+
+MenuArea = tuple[str, Sequence[tuple[str, str, bool]]]
+"""The name of an area, and the label and address of each table; whether it is the current one."""
 
 
 def root_of(request: Request) -> str:
@@ -57,7 +62,7 @@ class Pages:
     ) -> HTMLResponse:
         """Return the page `name` filled with `context`."""
         staff = request.scope.get("tradekeep.staff")
-        menu = request.scope.get("tradekeep.menu", [])
+        menu = request.scope["tradekeep.menu"](request) if staff else []
         base = {
             "request": request,
             "staff": staff,

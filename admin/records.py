@@ -68,6 +68,8 @@ class RecordView(ModelView):
         about: One sentence that says what the table is for.
         hint: A command or call that fills the table, shown while it is empty.
         hint_about: What leads to records, in words, shown while there are none.
+        panel: Template of what may be done with a record, below what it says.
+        head_panel: Template of the buttons beside a record's heading.
     """
 
     path: ClassVar[str] = ""
@@ -91,6 +93,8 @@ class RecordView(ModelView):
     about: ClassVar[str] = ""
     hint: ClassVar[str] = ""
     hint_about: ClassVar[str] = ""
+    panel: ClassVar[str] = ""
+    head_panel: ClassVar[str] = ""
 
     can_export = True
     can_import = False
@@ -213,6 +217,10 @@ class RecordView(ModelView):
     def heading(self, record: Any) -> str:
         """Return the heading of a record's page; its relations are loaded."""
         return self.title(record)
+
+    def warnings(self, record: Any) -> Sequence[str]:  # noqa: ARG002 - for views that look
+        """Return what a reader of a record must know first."""
+        return ()
 
     def option(self, record: Any) -> str:
         """Return what a reference field offers; the relations of the list are loaded."""

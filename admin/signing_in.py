@@ -4,6 +4,7 @@ Everything is refused that is not login, statics or health, unless a live sessio
 staff comes with the request.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -13,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from admin.pages import Pages, root_of
+from admin.pages import MenuArea, Pages, root_of
 from admin.shielding import is_local_path
 from admin.throttling import Throttle
 from domain.database import Database
@@ -168,11 +169,15 @@ class Gate:
     Args:
         app: The admin.
         sign_in: Knows the sessions.
+        menu: Returns what a page offers beside its content.
     """
 
-    def __init__(self, app: ASGIApp, *, sign_in: SignIn) -> None:
+    def __init__(
+        self, app: ASGIApp, *, sign_in: SignIn, menu: Callable[[Request], list[MenuArea]]
+    ) -> None:
         self._app = app
         self._sign_in = sign_in
+        self._menu = menu
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its staff, or send it to the login page."""
@@ -189,6 +194,7 @@ class Gate:
             await self._to_login(request)(scope, receive, send)
             return
         scope["tradekeep.staff"] = staff
+        scope["tradekeep.menu"] = self._menu
         await self._app(scope, receive, send)
 
     def _to_login(self, request: Request) -> Response:

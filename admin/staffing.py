@@ -3,9 +3,10 @@
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from admin.addressing import uuid_of
-from admin.office import Office
+from admin.office import BOTH, POST, Office, for_writers
 from admin.pages import root_of
 from admin.signing_in import staff_of
 from admin.writing import sentence
@@ -26,6 +27,17 @@ class Staffing:
 
     def __init__(self, office: Office) -> None:
         self.office = office
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the addresses."""
+        return [
+            Route("/users/new", for_writers(self.create), methods=BOTH),
+            Route("/users/{pk}/password", for_writers(self.password), methods=POST),
+            Route("/users/{pk}/role", for_writers(self.role), methods=POST),
+            Route("/users/{pk}/active", for_writers(self.active), methods=POST),
+            Route("/sessions/{pk}/revoke", for_writers(self.revoke_session), methods=POST),
+            Route("/api-keys/{pk}/revoke", for_writers(self.revoke_key), methods=POST),
+        ]
 
     async def create(self, request: Request) -> Response:
         """Show the form of a new user, or make the user."""

@@ -1,5 +1,6 @@
 """Views of portfolios, facts and projections. Facts have no edit: they are corrected."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, select
@@ -16,6 +17,7 @@ from domain.trading.models import (
     Portfolio,
     Position,
     Trade,
+    TradeStatus,
 )
 
 _CATEGORY = "Trading"
@@ -25,6 +27,7 @@ class PortfolioView(RecordView, model=Portfolio):
     """Portfolios."""
 
     name, name_plural, path = "Portfolio", "Portfolios", "portfolios"
+    head_panel = "panels/portfolio_head.html"
     category = _CATEGORY
     about = "Sets of positions and cash that are measured together."
     columns = ("name", "user", "base_currency", "cost_basis_method", "broker", "archived_at")
@@ -70,6 +73,7 @@ class TradeView(RecordView, model=Trade):
     """Trades."""
 
     name, name_plural, path = "Trade", "Trades", "trades"
+    panel, head_panel = "panels/trade.html", "panels/trade_head.html"
     category = _CATEGORY
     about = "Executions. A trade is never edited: correct or bust it on its page."
     hint = "tradekeep import tastytrade FILE --user NAME --portfolio NAME"
@@ -99,6 +103,12 @@ class TradeView(RecordView, model=Trade):
         side = str(record.side or "close").capitalize()
         quantity, price = show(record.quantity).text, show(record.price, "price").text
         return f"{side} {quantity} {record.instrument} @ {price}"
+
+    def warnings(self, record: Any) -> Sequence[str]:
+        """Return that a corrected or busted trade does not count."""
+        if record.status == TradeStatus.BOOKED:
+            return ()
+        return (f"This trade does not count any more: it was {record.status}.",)
 
     def search_condition(self, text: str) -> ColumnElement[bool]:
         """Return the condition for trades in instruments of this symbol or option root."""
@@ -202,6 +212,7 @@ class ImportBatchView(RecordView, model=ImportBatch):
     """Imports."""
 
     name, name_plural, path = "Import", "Imports", "imports"
+    panel = "panels/import.html"
     category = _CATEGORY
     about = "Broker files that were imported, with every refused row."
     hint = "tradekeep import tastytrade FILE --user NAME --portfolio NAME"

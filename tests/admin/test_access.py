@@ -404,7 +404,7 @@ async def test_an_unexpected_error_is_not_explained_to_the_visitor(
     app: Starlette, boss: AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = "SELECT password_hash FROM identity.users"
-    with patch("admin.site.read_page", side_effect=RuntimeError(secret)):
+    with patch("admin.tables.read_page", side_effect=RuntimeError(secret)):
         answer = await boss.get("/admin/trades/list")
     assert answer.status_code == 500
     assert "Something went wrong. It was logged." in answer.text
