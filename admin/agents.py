@@ -1,9 +1,11 @@
 """Views of agents: who they are, how they stand, what they said. Figures and words have no edit."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from admin.records import RecordView, Related
 from domain.agents.models import Agent, AgentAnalytics, Conversation, Message, Standing
+from domain.database import Reader
 
 _CATEGORY = "Agents"
 
@@ -40,6 +42,7 @@ class AgentView(RecordView, model=Agent):
     """Agents."""
 
     name, name_plural, path = "Agent", "Agents", "agents"
+    board = "boards/agent.html"
     category = _CATEGORY
     about = "AI models that trade, one portfolio each."
     hint = "import_nof0(unit, user, files)"
@@ -59,6 +62,12 @@ class AgentView(RecordView, model=Agent):
         Related("Trades", "trades", "", same=("portfolio_id",)),
         Related("Equity", "equity", "", same=("portfolio_id",)),
     )
+
+    async def board_of(self, unit: Reader, record: Any) -> Mapping[str, Any]:
+        """Return how it stands."""
+        standings = unit.leaderboard
+        mine = standings.query(Standing.agent_id == record.id, Standing.user_id == record.user_id)
+        return {"standing": await standings.first(mine)}
 
 
 class ConversationView(RecordView, model=Conversation):

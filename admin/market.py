@@ -1,11 +1,14 @@
 """Views of instruments and what they trade at."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement
 
+from admin.market_boards import read_instrument_board
 from admin.records import RecordView, Related
 from admin.rendering import show, words
+from domain.database import Reader
 from domain.market.models import (
     ArchivedBar,
     Bar,
@@ -26,6 +29,7 @@ class InstrumentView(RecordView, model=Instrument):
     """Instruments."""
 
     name, name_plural, path = "Instrument", "Instruments", "instruments"
+    board = "boards/instrument.html"
     category = _CATEGORY
     about = "Tradable contracts: one row a share, pair, future or option series."
     columns = ("symbol", "kind", "name", "quote_currency", "multiplier", "expires_on", "status")
@@ -84,6 +88,10 @@ class InstrumentView(RecordView, model=Instrument):
         Related("Aliases", "aliases", "instrument_id", is_shown=True),
         Related("Options on it", "instruments", "underlying_id"),
     )
+
+    async def board_of(self, unit: Reader, record: Any) -> Mapping[str, Any]:
+        """Return the quote, the year's range and who holds it."""
+        return await read_instrument_board(unit, record)
 
     def search_condition(self, text: str) -> ColumnElement[bool]:
         """Return the condition for symbols, which are upper case."""

@@ -78,6 +78,7 @@ class Pages:
 def _edition() -> str:
     """Return a word that changes with the statics, so that browsers may keep them for long."""
     digest = hashlib.sha256()
-    for file in sorted(STATICS.iterdir()):
-        digest.update(file.read_bytes())
+    for file in sorted(STATICS.rglob("*")):
+        if file.is_file():
+            digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

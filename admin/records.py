@@ -16,6 +16,7 @@ from starlette.requests import Request
 
 from admin.fields import Field, field_for, help_of
 from admin.signing_in import staff_of
+from domain.database import Reader
 from domain.db.orm import Versioned
 from domain.db.repository import Repository
 from domain.db.types import ExactNumeric
@@ -70,6 +71,7 @@ class RecordView(ModelView):
         hint_about: What leads to records, in words, shown while there are none.
         panel: Template of what may be done with a record, below what it says.
         head_panel: Template of the buttons beside a record's heading.
+        board: Template of the figures and charts that a record's page begins with.
     """
 
     path: ClassVar[str] = ""
@@ -95,6 +97,7 @@ class RecordView(ModelView):
     hint_about: ClassVar[str] = ""
     panel: ClassVar[str] = ""
     head_panel: ClassVar[str] = ""
+    board: ClassVar[str] = ""
 
     can_export = True
     can_import = False
@@ -221,6 +224,10 @@ class RecordView(ModelView):
     def warnings(self, record: Any) -> Sequence[str]:  # noqa: ARG002 - for views that look
         """Return what a reader of a record must know first."""
         return ()
+
+    async def board_of(self, unit: Reader, record: Any) -> Mapping[str, Any]:  # noqa: ARG002 - for views that look
+        """Return what the template `board` shows; the record's relations are loaded."""
+        return {}
 
     def option(self, record: Any) -> str:
         """Return what a reference field offers; the relations of the list are loaded."""

@@ -99,7 +99,9 @@ class Tables:
         root = root_of(request)
         async with self.office.db.snapshot(staff=staff.name) as unit:
             details = await read_details(unit, view, key, zone=staff.user.timezone, root=root)
-        context = {"view": view, "details": details, "roles": [str(role) for role in Role]}
+            board = await view.board_of(unit, details.record) if view.board else {}
+        context = {"view": view, "details": details, "board": board}
+        context["roles"] = [str(role) for role in Role]
         return self.office.pages.render(request, "details.html", context)
 
     async def create(self, request: Request) -> Response:

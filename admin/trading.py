@@ -1,12 +1,14 @@
 """Views of portfolios, facts and projections. Facts have no edit: they are corrected."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, select
 
+from admin.market_boards import read_position_board
 from admin.records import RecordView, Related
 from admin.rendering import show
+from domain.database import Reader
 from domain.market.models import Instrument
 from domain.trading.models import (
     CashMovement,
@@ -123,6 +125,7 @@ class PositionView(RecordView, model=Position):
     """Positions."""
 
     name, name_plural, path = "Position", "Positions", "positions"
+    board = "boards/position.html"
     category = _CATEGORY
     about = "Flat-to-flat cycles, made from trades."
     columns = (
@@ -150,6 +153,10 @@ class PositionView(RecordView, model=Position):
         Related("Journal", "journal-entries", "position_id", same=("user_id",), is_shown=True),
         Related("Alerts", "alerts", "position_id", same=("user_id",), is_shown=True),
     )
+
+    async def board_of(self, unit: Reader, record: Any) -> Mapping[str, Any]:
+        """Return what it is worth, and whether its course can be drawn."""
+        return await read_position_board(unit, record)
 
     def title(self, record: Any) -> str:
         """Return ``long 10``, or ``long, closed``."""

@@ -24,6 +24,7 @@ function toggleTheme() {
   const isDark = shown ? shown === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   const next = isDark ? "light" : "dark";
   showTheme(next);
+  document.dispatchEvent(new Event("themechange"));
   try {
     localStorage.setItem(THEME, next);
   } catch {

@@ -1,0 +1,89 @@
+"""What the pages of instruments and positions begin with: quote, range, holders, figures."""
+
+from collections.abc import Mapping
+from datetime import UTC, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy import exists, func, select
+from sqlalchemy.orm import joinedload
+
+from admin.rendering import Cell, show
+from admin.series import charted_by
+from domain.database import Reader
+from domain.market.models import Bar, DailyBar, Instrument, LatestPrice
+from domain.money import exact
+from domain.trading.models import Position, PositionStatus
+
+_MOST_POSITIONS: Final = 20
+_YEAR: Final = timedelta(days=365)
+
+
+async def read_instrument_board(unit: Reader, instrument: Instrument) -> Mapping[str, Any]:
+    """Return what an instrument trades at, the year's range and its open positions."""
+    prices = unit.latest_prices
+    quote = await prices.first(prices.query(LatestPrice.instrument_id == instrument.id))
+    board: dict[str, Any] = {"quote": quote, "change": None, "since": "", "range": ()}
+    board["has_bars"] = await _has_bars(unit, instrument)
+    board["positions"] = await _positions(unit, instrument)
+    return board if quote is None else {**board, **await _compared(unit, quote)}
+
+
+async def read_position_board(unit: Reader, position: Position) -> Mapping[str, Any]:
+    """Return the figures of a position and whether the course of its instrument is known."""
+    is_open = position.status == PositionStatus.OPEN
+    price = ("Price", position.current_price, "price")
+    exit_price = ("Exit", position.exit_price, "exit_price")
+    figures = [
+        ("Quantity", position.quantity if is_open else position.peak_quantity, "quantity"),
+        ("Entry", position.entry_price, "entry_price"),
+        price if is_open else exit_price,
+        ("Value", position.market_value, "market_value"),
+        ("Unrealized", position.unrealized_pnl, "unrealized_pnl"),
+        ("Realized", position.realized_pnl, "realized_pnl"),
+    ]
+    known = [figure for figure in figures if figure[1] is not None]
+    return {"figures": known, "has_bars": await _has_bars(unit, position.instrument)}
+
+
+async def _has_bars(unit: Reader, instrument: Instrument) -> bool:
+    charted = await charted_by(unit, instrument)
+    found = await unit.session.scalar(select(exists().where(Bar.instrument_id == charted)))
+    return bool(found)
+
+
+async def _positions(unit: Reader, instrument: Instrument) -> Any:
+    positions = unit.positions
+    mine = positions.query(
+        Position.instrument_id == instrument.id, Position.status == PositionStatus.OPEN
+    )
+    shown = mine.options(joinedload(Position.portfolio)).order_by(Position.opened_at.desc())
+    return await positions.all(shown.limit(_MOST_POSITIONS))
+
+
+async def _compared(unit: Reader, quote: LatestPrice) -> Mapping[str, Any]:
+    """Return the change since the last close before the quote's day, and the year's range."""
+    day = quote.time.astimezone(UTC).date()
+    of_it = DailyBar.instrument_id == quote.instrument_id
+    before = (
+        select(DailyBar.on, DailyBar.close)
+        .where(of_it, DailyBar.on < day)
+        .order_by(DailyBar.on.desc())
+        .limit(1)
+    )
+    closed = (await unit.session.execute(before)).first()
+    year = select(func.min(DailyBar.low), func.max(DailyBar.high)).where(
+        of_it, DailyBar.on > day - _YEAR, DailyBar.on <= day
+    )
+    low, high = (await unit.session.execute(year)).one()
+    extremes = () if low is None else (("52-week low", low), ("52-week high", high))
+    if closed is None:
+        return {"range": extremes}
+    return {"range": extremes, "change": _change(quote.price, closed.close), "since": closed.on}
+
+
+def _change(price: Decimal, close: Decimal) -> Cell | None:
+    if not close:
+        return None
+    with exact():
+        return show((price / close - 1) * 100, "return_pct")

@@ -1,0 +1,323 @@
+// Charts that can be moved and read: bars with trades in them, equity, profit, drawdown.
+// The page holds a plain drawing of the same data, which stays where this does not run.
+"use strict";
+
+(() => {
+  const { createChart, createSeriesMarkers } = LightweightCharts;
+  const { AreaSeries, CandlestickSeries, HistogramSeries, LineSeries } = LightweightCharts;
+  const DAY = 86_400;
+  const SPANS = [["1M", 31], ["3M", 92], ["6M", 183], ["1Y", 366], ["5Y", 1827], ["All", 0]];
+  const charts = new Set();
+
+  // A variable that holds light-dark() is only a colour once something wears it.
+  function colour(name) {
+    const probe = document.createElement("i");
+    probe.hidden = true;
+    probe.style.color = `var(--${name})`;
+    document.body.append(probe);
+    const found = getComputedStyle(probe).color;
+    probe.remove();
+    return found;
+  }
+
+  function look() {
+    const line = colour("line");
+    return {
+      layout: {
+        background: { color: "transparent" },
+        textColor: colour("muted"),
+        attributionLogo: false,
+        fontFamily: getComputedStyle(document.body).fontFamily,
+      },
+      grid: { vertLines: { visible: false }, horzLines: { color: line } },
+      rightPriceScale: { borderVisible: false },
+      timeScale: { borderColor: line },
+    };
+  }
+
+  function faded(rgb, part) {
+    return rgb.replace("rgb(", "rgba(").replace(")", `, ${part})`);
+  }
+
+  const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 8 });
+  const amount = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+
+  // ── what every chart has ──────────────────────────────────────────────────────────────────
+
+  class Chart {
+    constructor(holder) {
+      this.holder = holder;
+      this.address = new URL(holder.dataset.from, location.href);
+      this.stage = document.createElement("div");
+      this.stage.className = "chart-stage";
+      this.legend = document.createElement("p");
+      this.legend.className = "chart-legend";
+      this.tools = document.createElement("div");
+      this.tools.className = "chart-tools";
+    }
+
+    async begin() {
+      const found = await this.read();
+      if (!found || !this.has(found)) return;
+      const fallback = [...this.holder.children];
+      this.holder.append(this.tools, this.legend, this.stage);
+      for (const child of fallback) child.hidden = true;
+      this.chart = createChart(this.stage, {
+        ...look(),
+        autoSize: true,
+        crosshair: { mode: 0 },
+        handleScroll: { vertTouchDrag: false },
+      });
+      await this.#sized();
+      this.draw(found);
+      this.chart.subscribeCrosshairMove((place) => this.say(place));
+      charts.add(this);
+    }
+
+    // What is to be shown depends on the width, which the chart learns a moment later.
+    #sized() {
+      return new Promise((done) => {
+        const observer = new ResizeObserver(() => {
+          observer.disconnect();
+          requestAnimationFrame(done);
+        });
+        observer.observe(this.stage);
+      });
+    }
+
+    async read(more = {}) {
+      const address = new URL(this.address);
+      for (const [name, value] of Object.entries(more)) address.searchParams.set(name, value);
+      const answer = await fetch(address, { headers: { accept: "application/json" } }).catch(() => null);
+      return answer?.ok ? answer.json() : null;
+    }
+
+    buttons(choices, chosen, choose) {
+      const group = document.createElement("div");
+      group.className = "segments";
+      group.setAttribute("role", "group");
+      for (const [value, label] of choices) {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.textContent = label;
+        button.setAttribute("aria-pressed", String(value === chosen));
+        button.addEventListener("click", () => {
+          for (const other of group.children) other.setAttribute("aria-pressed", String(other === button));
+          choose(value);
+        });
+        group.append(button);
+      }
+      this.tools.append(group);
+      return group;
+    }
+
+    // Shows this many days before the newest; 0 shows everything.
+    span(days, last) {
+      const scale = this.chart.timeScale();
+      if (days) scale.setVisibleRange({ from: last - days * DAY, to: last });
+      else scale.fitContent();
+    }
+
+    recolour() {
+      this.chart.applyOptions(look());
+      this.paint();
+    }
+  }
+
+  // ── equity ────────────────────────────────────────────────────────────────────────────────
+
+  class Equity extends Chart {
+    has(found) {
+      return found.points.length > 1;
+    }
+
+    draw(found) {
+      this.points = found.points;
+      this.currency = found.currency;
+      this.first = this.points[0][0];
+      this.last = this.points.at(-1)[0];
+      this.buttons([["equity", "Equity"], ["profit", "Profit"], ["drawdown", "Drawdown"]], "equity", (name) => this.show(name));
+      this.buttons(this.#spans(), 0, (days) => this.span(days, this.last));
+      this.show("equity");
+      this.span(0);
+    }
+
+    #spans() {
+      const known = (this.last - this.first) / DAY;
+      return SPANS.filter(([, days]) => days < known).map(([label, days]) => [days, label]);
+    }
+
+    show(name) {
+      const range = this.shown ? this.chart.timeScale().getVisibleRange() : null;
+      for (const series of this.shown ?? []) this.chart.removeSeries(series);
+      this.name = name;
+      this.shown = { equity: () => this.#equity(), profit: () => this.#profit(), drawdown: () => this.#drawdown() }[name]();
+      this.paint();
+      if (range) this.chart.timeScale().setVisibleRange(range);
+      this.say({});
+    }
+
+    #line(kind, values) {
+      const series = this.chart.addSeries(kind, { priceLineVisible: false, lineWidth: 2 });
+      series.setData(values);
+      return series;
+    }
+
+    #column(at, rows = this.points) {
+      return rows.filter((point) => point[at] !== null).map((point) => ({ time: point[0], value: Number(point[at]) }));
+    }
+
+    #equity() {
+      return [this.#line(AreaSeries, this.#column(1)), this.#line(LineSeries, this.#column(2))];
+    }
+
+    #profit() {
+      let total = 0;
+      return [this.#line(AreaSeries, this.points.map((point) => ({ time: point[0], value: (total += Number(point[3])) })))];
+    }
+
+    #drawdown() {
+      return [this.#line(AreaSeries, this.#column(4))];
+    }
+
+    paint() {
+      const main = colour(this.name === "drawdown" ? "negative" : "accent");
+      const from = this.name === "drawdown";
+      this.shown[0].applyOptions({
+        lineColor: main,
+        topColor: faded(main, from ? 0.02 : 0.28),
+        bottomColor: faded(main, from ? 0.28 : 0.02),
+        priceFormat: { type: "custom", formatter: (value) => (from ? `${value.toFixed(2)} %` : grouped.format(Math.round(value))), minMove: 0.01 },
+      });
+      this.shown[1]?.applyOptions({ color: colour("muted"), lineStyle: 2, lineWidth: 1 });
+    }
+
+    say({ time }) {
+      const point = this.points.find((item) => item[0] === time) ?? this.points.at(-1);
+      const day = new Date(point[0] * 1000).toISOString().slice(0, 10);
+      const fall = point[4] === null ? "" : ` · drawdown ${Number(point[4]).toFixed(2)} %`;
+      this.legend.textContent =
+        `${day} · equity ${amount.format(point[1])} ${this.currency} · paid in ${amount.format(point[2])}` +
+        ` · day ${Number(point[3]) > 0 ? "+" : ""}${amount.format(point[3])}${fall}`;
+    }
+  }
+
+  // ── bars ──────────────────────────────────────────────────────────────────────────────────
+
+  class Bars extends Chart {
+    has(found) {
+      return found.bars.length > 1;
+    }
+
+    draw(found) {
+      this.candles = this.chart.addSeries(CandlestickSeries, { borderVisible: false, priceLineVisible: false });
+      this.volume = this.chart.addSeries(HistogramSeries, {
+        priceScaleId: "volume",
+        priceFormat: { type: "volume" },
+        lastValueVisible: false,
+        priceLineVisible: false,
+      });
+      this.volume.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
+      this.markers = createSeriesMarkers(this.candles, []);
+      const frames = found.timeframes.map((name) => [name, name]);
+      if (frames.length > 1) this.buttons(frames, found.timeframe, (name) => this.#frame(name));
+      this.#fill(found);
+      this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => this.#older(range));
+    }
+
+    async #frame(timeframe) {
+      const found = await this.read({ timeframe });
+      if (found) this.#fill(found);
+    }
+
+    #fill(found) {
+      this.timeframe = found.timeframe;
+      this.currency = found.currency;
+      this.bars = found.bars;
+      this.trades = found.trades;
+      this.isAll = found.is_all;
+      const isIntraday = /[smh]$/.test(found.timeframe);
+      this.chart.applyOptions({ timeScale: { timeVisible: isIntraday } });
+      this.#set();
+      const shown = Math.min(this.bars.length, 220);
+      this.chart.timeScale().setVisibleLogicalRange({ from: this.bars.length - shown, to: this.bars.length + 4 });
+      this.say({});
+    }
+
+    // What lies further in the past is read when somebody looks there.
+    async #older(range) {
+      if (!range || range.from > 10 || this.isAll || this.isReading) return;
+      this.isReading = true;
+      const found = await this.read({ timeframe: this.timeframe, before: this.bars[0][0] });
+      this.isReading = false;
+      if (!found || found.timeframe !== this.timeframe) return;
+      this.bars = [...found.bars, ...this.bars];
+      this.trades = [...found.trades.filter((trade) => trade.time < this.bars[found.bars.length][0]), ...this.trades];
+      this.isAll = found.is_all;
+      this.#set();
+    }
+
+    #set() {
+      this.candles.setData(
+        this.bars.map(([time, open, high, low, close]) => ({ time, open: Number(open), high: Number(high), low: Number(low), close: Number(close) })),
+      );
+      this.byTime = new Map(this.bars.map((bar) => [bar[0], bar]));
+      this.traded = new Map();
+      for (const trade of this.trades) {
+        const time = this.#barOf(trade.time);
+        if (time !== null) this.traded.set(time, [...(this.traded.get(time) ?? []), trade]);
+      }
+      this.paint();
+    }
+
+    // The bar in which a trade happened: the last that began before it.
+    #barOf(time) {
+      let [low, high] = [0, this.bars.length];
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (this.bars[middle][0] <= time) low = middle + 1;
+        else high = middle;
+      }
+      return low ? this.bars[low - 1][0] : null;
+    }
+
+    paint() {
+      const [up, down] = [colour("positive"), colour("negative")];
+      this.candles.applyOptions({ upColor: up, wickUpColor: up, downColor: down, wickDownColor: down });
+      this.volume.setData(
+        this.bars.map(([time, open, , , close, volume]) => ({ time, value: Number(volume), color: faded(Number(close) < Number(open) ? down : up, 0.3) })),
+      );
+      const marks = [...this.traded].flatMap(([time, trades]) => this.#marks(time, trades, up, down));
+      this.markers.setMarkers(marks.sort((one, other) => one.time - other.time));
+    }
+
+    #marks(time, trades, up, down) {
+      const side = (name) => trades.filter((trade) => trade.side === name);
+      const mark = (found, below) => ({
+        time,
+        position: below ? "belowBar" : "aboveBar",
+        shape: below ? "arrowUp" : "arrowDown",
+        color: below ? up : down,
+        text: found.length > 1 ? `${found.length}×` : grouped.format(found[0].quantity),
+      });
+      return [["buy", true], ["sell", false]].filter(([name]) => side(name).length).map(([name, below]) => mark(side(name), below));
+    }
+
+    say({ time }) {
+      const bar = this.byTime?.get(time) ?? this.bars.at(-1);
+      const [at, open, high, low, close, volume] = bar;
+      const moment = new Date(at * 1000).toISOString();
+      const when = moment.endsWith("T00:00:00.000Z") ? moment.slice(0, 10) : `${moment.slice(0, 16).replace("T", " ")} UTC`;
+      const trades = (this.traded.get(at) ?? []).map((trade) => `${trade.side ?? "close"} ${grouped.format(trade.quantity)} @ ${trade.price}`);
+      const shown = trades.length > 3 ? [...trades.slice(0, 3), `${trades.length - 3} more`] : trades;
+      this.legend.textContent = [`${when} · open ${open} · high ${high} · low ${low} · close ${close} ${this.currency} · volume ${grouped.format(volume)}`, ...shown].join(" · ");
+    }
+  }
+
+  const KINDS = { equity: Equity, bars: Bars };
+  document.addEventListener("DOMContentLoaded", () => {
+    for (const holder of document.querySelectorAll("[data-chart]")) new KINDS[holder.dataset.chart](holder).begin();
+  });
+  document.addEventListener("themechange", () => charts.forEach((chart) => chart.recolour()));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach((chart) => chart.recolour()));
+})();
