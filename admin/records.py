@@ -54,6 +54,7 @@ class RecordView(ModelView):
         order: The order of a list: indexed columns that are never NULL.
         search: Columns searched by their beginning; an index serves them.
         search_hint: What the search box says.
+        is_found_by_name: Whether the search over everything looks here too.
         filters: Closed vocabularies offered beside the list.
         keys: Foreign keys that a link may filter by.
         pickers: Those of them that are offered beside the list, to be found by typing.
@@ -80,6 +81,7 @@ class RecordView(ModelView):
     is_newest_first: ClassVar[bool] = True
     search: ClassVar[Sequence[InstrumentedAttribute[Any]]] = ()
     search_hint: ClassVar[str] = ""
+    is_found_by_name: ClassVar[bool] = False
     filters: ClassVar[Sequence[str]] = ()
     keys: ClassVar[Sequence[str]] = ()
     pickers: ClassVar[Sequence[str]] = ()

@@ -31,8 +31,11 @@ from admin.delivering import Delivering
 from admin.doors import Doorkeeper
 from admin.office import BOTH, GET, POST, Office
 from admin.pages import STATICS, KeptStatics, MenuArea, Pages, root_of
+from admin.racing import Race
 from admin.records import REFERENCES, RecordView
 from admin.refusals import Refusals
+from admin.reviewing import Review
+from admin.searching import Search
 from admin.series import Series
 from admin.server_events import ServerEvents
 from admin.signing_in import Gate, SignIn
@@ -52,6 +55,23 @@ _VIEWS: Final = (
     *identity.VIEWS,
     *messaging.VIEWS,
 )
+
+_GROUPS: Final = (
+    Dashboard,
+    Search,
+    Review,
+    Race,
+    Series,
+    Staffing,
+    Booking,
+    Answering,
+    Delivering,
+    Tables,
+)
+"""Groups of pages; what any table has stands behind the pages that some have of their own."""
+
+_PAGES: Final = {"Journal": (("Review", "review"),), "Agents": (("Race", "race"),)}
+"""Pages that are no tables: label and path, by the area of the menu that they stand in."""
 
 
 class Site(Admin):
@@ -91,13 +111,12 @@ class Site(Admin):
     def _routes(self) -> list[BaseRoute]:
         views = {view.identity: view for view in self.records()}
         office = Office(self.db, self.pages, views)
-        groups = (Dashboard, Series, Staffing, Booking, Answering, Delivering, Tables)
         return [
             Mount("/statics", KeptStatics(directory=STATICS), name="statics"),
             Route("/login", self.sign_in.login, name="login", methods=BOTH),
             Route("/logout", self.sign_in.logout, name="logout", methods=POST),
             Route("/live", self.events.stream, methods=GET),
-            *(route for group in groups for route in group(office).routes()),
+            *(route for group in _GROUPS for route in group(office).routes()),
         ]
 
     def menu(self, request: Request) -> list[MenuArea]:
@@ -112,5 +131,9 @@ class Site(Admin):
                 for view in views
                 if isinstance(view, RecordView) and (not view.is_part or view.identity == current)
             ]
-            areas.append((category.name, links))
+            pages = [
+                (label, f"{root}/{path}", path == current)
+                for label, path in _PAGES.get(category.name, ())
+            ]
+            areas.append((category.name, [*pages, *links]))
         return areas
