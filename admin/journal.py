@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, func
 
-from admin.records import RecordView, Related
+from admin.records import Inline, RecordView, Related
 from domain.journal.models import (
     Attachment,
     EntryTag,
@@ -67,6 +67,10 @@ class JournalEntryView(RecordView, model=JournalEntry):
         ("Review", _REVIEW),
     )
     is_deletable = True
+    inlines = (
+        Inline("Tags", "entry-tags", "entry_id", same=("user_id",)),
+        Inline("Files", "attachments", "entry_id", same=("user_id",)),
+    )
     related = (
         Related("Linked trades", "entry-trades", "entry_id", is_shown=True),
         Related("Tags", "entry-tags", "entry_id", is_shown=True),
@@ -130,6 +134,12 @@ class EntryTagView(RecordView, model=EntryTag):
     columns = ("entry", "tag")
     order = (EntryTag.entry_id, EntryTag.tag_id)
     keys = ("entry_id", "tag_id")
+    creatable = ("user_id", "entry_id", "tag_id")
+    is_deletable = True
+
+    def option(self, record: Any) -> str:
+        """Return the tag."""
+        return str(record.tag)
 
     def heading(self, record: Any) -> str:
         """Return ``winner on the entry``."""
@@ -166,6 +176,10 @@ class AttachmentView(RecordView, model=Attachment):
     editable = ("caption", "sort_order")
     is_part = True
     hint = "attach(unit, staged, entry, file)"
+
+    def option(self, record: Any) -> str:
+        """Return the file's name."""
+        return str(record.filename)
 
 
 VIEWS = (

@@ -45,6 +45,23 @@ class Related:
     is_shown: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """Children that are edited on the form of the record they belong to.
+
+    Args:
+        label: What they are here.
+        identity: Their view.
+        key: Their foreign key that holds the record's own key.
+        same: Attributes that both share, such as the owner.
+    """
+
+    label: str
+    identity: str
+    key: str
+    same: Sequence[str] = ()
+
+
 class RecordView(ModelView):
     """What a subclass says; everything has a safe default: nothing can be written.
 
@@ -63,6 +80,7 @@ class RecordView(ModelView):
         editable: Attributes of the edit form.
         creatable: Attributes of the create form; empty: records are not made here.
         sections: (legend, attributes) that group the fields of a form; others stand first.
+        inlines: Children that are edited on the record's form.
         related: Lists that belong to a record.
         is_part: Whether people come here from the records it belongs to, not from the menu.
         is_deletable: Whether a record may be deleted, after a confirmation.
@@ -90,6 +108,7 @@ class RecordView(ModelView):
     editable: ClassVar[Sequence[str]] = ()
     creatable: ClassVar[Sequence[str]] = ()
     sections: ClassVar[Sequence[tuple[str, Sequence[str]]]] = ()
+    inlines: ClassVar[Sequence[Inline]] = ()
     related: ClassVar[Sequence[Related]] = ()
     is_part: ClassVar[bool] = False
     is_deletable: ClassVar[bool] = False
