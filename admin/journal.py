@@ -1,10 +1,14 @@
 """Views of the journal. Profit of entries with linked trades is the ledger's, and not edited."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, func
 
+from admin.attaching import is_picture
+from admin.market_boards import has_bars
 from admin.records import Inline, RecordView, Related
+from domain.database import Reader
 from domain.journal.models import (
     Attachment,
     EntryTag,
@@ -36,6 +40,7 @@ class JournalEntryView(RecordView, model=JournalEntry):
     """Journal entries."""
 
     name, name_plural, path = "Journal entry", "Journal entries", "journal-entries"
+    board, panel = "boards/journal_entry.html", "panels/journal_entry.html"
     category = _CATEGORY
     about = "What was planned, done, felt and learned. Profit of linked trades is the ledger's."
     columns = (
@@ -76,6 +81,13 @@ class JournalEntryView(RecordView, model=JournalEntry):
         Related("Tags", "entry-tags", "entry_id", is_shown=True),
         Related("Files", "attachments", "entry_id", is_shown=True),
     )
+
+    async def board_of(self, unit: Reader, record: Any) -> Mapping[str, Any]:
+        """Return the files, and whether the course of what was traded can be drawn."""
+        files = await unit.attachments.of(record)
+        pictures = [file for file in files if is_picture(file.content_type)]
+        charted = record.instrument and await has_bars(unit, record.instrument)
+        return {"files": files, "pictures": pictures, "has_bars": charted}
 
     def search_condition(self, text: str) -> ColumnElement[bool]:
         """Return the condition for entries whose texts hold these words."""

@@ -25,6 +25,7 @@ from admin import (
     trading,
 )
 from admin.answering import Answering
+from admin.attaching import Attaching
 from admin.booking import Booking
 from admin.dashboard import Dashboard
 from admin.delivering import Delivering
@@ -65,6 +66,7 @@ _GROUPS: Final = (
     Staffing,
     Booking,
     Answering,
+    Attaching,
     Delivering,
     Tables,
 )
