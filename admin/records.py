@@ -238,6 +238,11 @@ class RecordView(ModelView):
         has_name = "__str__" in type(record).__dict__
         return str(record) if has_name else self.name
 
+    def currency_of(self, record: Any) -> str:
+        """Return the currency that the amounts of a record are in; empty where none is known."""
+        names = ("currency", "quote_currency", "base_currency")
+        return next((value for name in names if (value := getattr(record, name, None))), "")
+
     def heading(self, record: Any) -> str:
         """Return the heading of a record's page; its relations are loaded."""
         return self.title(record)

@@ -197,22 +197,24 @@ class Tables:
             request, "delete.html", context, status=409 if error else 200
         )
 
-    async def _title(self, request: Request, view: RecordView, unit: Reader) -> str:
-        """Return the name of the record that the path holds; empty when it holds none."""
+    async def _record(self, request: Request, view: RecordView, unit: Reader) -> Any:
+        """Return the record that the path holds; None when it holds none."""
         if "pk" not in request.path_params:
-            return ""
-        return view.title(await view.rows(unit).get(key_of(view, request)))
+            return None
+        return await view.rows(unit).get(key_of(view, request))
 
     async def _form(
         self, request: Request, view: RecordView, draft: Draft, groups: Sequence[Group] = ()
     ) -> Response:
         async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
             draft.labels = await labels_of(unit, draft.fields, draft.texts)
-            named = await self._title(request, view, unit)
+            record = await self._record(request, view, unit)
         own = request.path_params.get("pk")
         back = f"{root_of(request)}/{view.identity}/" + (f"details/{own}" if own else "list")
         title = f"{'Edit' if own else 'New'} {view.name.lower()}"
         context = {"view": view, "draft": draft, "title": title, "back": back}
+        draft.currency = view.currency_of(record)
+        named = "" if record is None else view.title(record)
         context |= {"record_title": named, "groups": groups}
         drafts = [draft, *(child.draft for group in groups for child in group.children)]
         is_stale, is_wrong = (any(getattr(d, n) for d in drafts) for n in ("is_stale", "errors"))
