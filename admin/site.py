@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from admin import (
     agents,
     alerts,
+    audit,
     identity,
     journal,
     market,
@@ -29,6 +30,7 @@ from admin.booking import Booking
 from admin.dashboard import Dashboard
 from admin.delivering import Delivering
 from admin.doors import Doorkeeper
+from admin.history import Histories
 from admin.office import BOTH, GET, POST, Office
 from admin.pages import STATICS, KeptStatics, MenuArea, Pages, root_of
 from admin.racing import Race
@@ -54,6 +56,7 @@ _VIEWS: Final = (
     *news.VIEWS,
     *identity.VIEWS,
     *messaging.VIEWS,
+    *audit.VIEWS,
 )
 
 _GROUPS: Final = (
@@ -66,6 +69,7 @@ _GROUPS: Final = (
     Booking,
     Answering,
     Delivering,
+    Histories,
     Tables,
 )
 """Groups of pages; what any table has stands behind the pages that some have of their own."""

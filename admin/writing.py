@@ -43,6 +43,7 @@ class Draft:
         theirs: Texts that somebody else has stored meanwhile, by field.
         labels: What the records are called that reference fields hold, by field.
         is_stale: Whether the record changed since the form was made.
+        about: What the form says first.
     """
 
     fields: Sequence[Field]
@@ -53,6 +54,7 @@ class Draft:
     theirs: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     is_stale: bool = False
+    about: str = ""
 
     @classmethod
     def of(cls, fields: Sequence[Field], record: Any) -> "Draft":

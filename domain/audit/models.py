@@ -40,6 +40,13 @@ class AuditEntry(Base, kw_only=True, eq=False, repr=False):
         Index(
             "ix_entries_tenant", "user_id", "at", "id", postgresql_where=text("user_id IS NOT NULL")
         ),
+        Index(
+            "ix_entries_request",
+            "request_id",
+            "at",
+            "id",
+            postgresql_where=text("request_id IS NOT NULL"),
+        ),
         # Transaction numbers grow as the table does: the sealer needs no more than this.
         Index("ix_entries_xid", "xid", postgresql_using="brin"),
         CheckConstraint(
