@@ -9,6 +9,7 @@ from httpx2 import AsyncClient
 
 from domain import Database
 from domain.audit.models import AuditEntry
+from domain.identity.enrolling import create_user
 from domain.identity.models import Role
 from domain.journal.models import EntryTag, JournalEntry, Setup, Tag
 from domain.research.models import Watchlist, WatchlistItem
@@ -18,6 +19,8 @@ from tests.admin.browsing import Page, links, send, visit
 from tests.admin.conftest import Enter
 from tests.admin.records import MOMENT, content
 from tests.factories.trading import Account, open_account
+
+PASSWORD = "correct horse battery staple"
 
 
 @pytest.fixture
@@ -282,3 +285,38 @@ async def test_the_list_of_changes_is_narrowed_to_a_person(
     (change, *_) = links(page, "/changes/details/")
     details = await visit(boss, change)
     assert links(details, "/portfolios/history/") != []
+
+
+async def test_logins_failures_logouts_and_exports_stand_in_the_history(
+    db: Database, nobody: AsyncClient
+) -> None:
+    async with db.transaction(system="test") as unit:
+        user = await create_user(unit, "grace", password=PASSWORD, role=Role.ADMIN)
+    for name, password in (("grace", "wrong"), ("no such name", "wrong"), ("grace", PASSWORD)):
+        await send(nobody, "/login", {"username": name, "password": password})
+    exported = await nobody.get("/admin/portfolios/export.csv", headers={"x-request-id": "job-7"})
+    assert exported.headers["x-request-id"] == "job-7"
+    await send(nobody, "/logout")
+    async with db.read(staff="test") as unit:
+        entries = await unit.audit_entries.all(
+            unit.audit_entries.query(
+                AuditEntry.old_values.is_(None), AuditEntry.new_values.is_(None)
+            ).order_by(AuditEntry.at)
+        )
+    events = [(entry.action, entry.actor, entry.row_key) for entry in entries]
+    assert events == [
+        ("login-failed", "system:login", str(user.id)),
+        ("login-failed", "system:login", None),
+        ("login", "system:login", str(user.id)),
+        ("export", "grace", None),
+        ("logout", "grace", str(user.id)),
+    ]
+    assert entries[3].table_name == "trading.portfolios" and entries[3].request_id == "job-7"
+    assert "no such name" not in str(entries[1].details)
+    assert len({entry.request_id for entry in entries}) == 5
+
+
+@pytest.mark.parametrize("given", ["", "a b", "-x", "x" * 65, "ä"])
+async def test_a_request_id_that_is_none_is_not_taken(nobody: AsyncClient, given: str) -> None:
+    answer = await nobody.get("/livez", headers={"x-request-id": given.encode()})
+    assert len(answer.headers["x-request-id"]) == 36
