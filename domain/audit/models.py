@@ -47,6 +47,13 @@ class AuditEntry(Base, kw_only=True, eq=False, repr=False):
             "id",
             postgresql_where=text("request_id IS NOT NULL"),
         ),
+        Index(
+            "ix_entries_deleted",
+            "table_name",
+            "at",
+            "id",
+            postgresql_where=text("action = 'delete'"),
+        ),
         # Transaction numbers grow as the table does: the sealer needs no more than this.
         Index("ix_entries_xid", "xid", postgresql_using="brin"),
         CheckConstraint(

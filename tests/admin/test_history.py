@@ -144,6 +144,10 @@ async def test_a_deleted_record_is_restored_with_its_key_and_values(
     before = await find(db, Setup, setup.id)
     answer = await send(boss, f"/setups/delete/{setup.id}")
     assert answer.headers["location"] == "/admin/setups/list"
+    listing = await visit(boss, "/setups/list")
+    (deleted,) = links(listing, "/changes/list?table_name=journal.setups")
+    (change,) = links(await visit(boss, deleted), "/changes/details/")
+    assert links(await visit(boss, change), "/setups/history/") == [f"/setups/history/{setup.id}"]
     page = await visit(boss, f"/setups/history/{setup.id}")
     assert "deleted by boss" in page.text and "Breakout" in page.text
     (restore,) = links(page, "/setups/restore/")
