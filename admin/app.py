@@ -19,6 +19,7 @@ from admin.shielding import HEADERS, SameOriginWrites, SecureHeaders, SmallBodie
 from admin.signing_in import SignIn
 from admin.site import Site
 from admin.sockets import Sockets
+from admin.tracing import RequestIds
 from domain.database import Database
 from domain.ops.health import readiness
 from domain.realtime import open_live
@@ -63,6 +64,7 @@ def create_app(
             WebSocketRoute("/ws", _converse),
         ],
         middleware=[
+            Middleware(RequestIds),
             Middleware(SecureHeaders, is_https=is_https),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(chosen.allowed_hosts)),
             Middleware(SameOriginWrites),

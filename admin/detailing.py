@@ -24,6 +24,8 @@ _BOOKKEEPING: Final = frozenset(
     {
         "id",
         "version",
+        "xid",
+        "cluster",
         "created_at",
         "updated_at",
         "booked_at",

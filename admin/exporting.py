@@ -12,6 +12,7 @@ from typing import Any, Final
 from starlette.responses import StreamingResponse
 
 from admin.listing import Listing
+from domain.audit.recording import record
 from domain.clock import now
 from domain.database import Database
 from domain.money import plain
@@ -38,6 +39,8 @@ def export_csv(db: Database, listing: Listing, actor: str) -> StreamingResponse:
 async def _lines(db: Database, listing: Listing, actor: str) -> AsyncIterator[str]:
     view = listing.view
     names = list(view.visible())
+    async with db.transaction(staff=actor) as unit:
+        await record(unit, "export", table=view.table.fullname, asked=dict(listing.params))
     yield _written([names])
     columns = [getattr(view.model, name) for name in names]
     async with db.snapshot(staff=actor) as unit:

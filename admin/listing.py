@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, text
+from sqlalchemy import ColumnElement, Select, Uuid, text
 from starlette.datastructures import QueryParams
 
 from admin.addressing import identifier
@@ -74,7 +74,16 @@ class Listing:
             InvalidData: One of them is no key.
         """
         given = {name: self.params.get(name) for name in self.view.keys}
-        return {name: _key(name, value) for name, value in given.items() if value}
+        return {name: self._key(name, value) for name, value in given.items() if value}
+
+    def _key(self, name: str, value: str) -> Any:
+        column = self.view.mapper.column_attrs[name].columns[0]
+        if not isinstance(column.type, Uuid):
+            return _clean(value)
+        try:
+            return UUID(value)
+        except ValueError:
+            raise InvalidData(name, value, "be a record's id") from None
 
     def _dates(self) -> list[ColumnElement[bool]]:
         if not self.view.time_column:
@@ -311,12 +320,3 @@ def _clean(value: str) -> str:
     if "\x00" in value or len(value) > 200:  # noqa: PLR2004 - a search, not a document
         raise InvalidData("q", value, "be at most 200 characters without NUL")
     return value
-
-
-def _key(name: str, value: str) -> Any:
-    if not name.endswith("_id"):
-        return _clean(value)
-    try:
-        return UUID(value)
-    except ValueError:
-        raise InvalidData(name, value, "be a record's id") from None

@@ -16,6 +16,7 @@ from starlette.requests import Request
 
 from admin.fields import Field, field_for, help_of
 from admin.signing_in import staff_of
+from domain.audit.policies import Kept, history_of
 from domain.database import Reader
 from domain.db.orm import Versioned
 from domain.db.repository import Repository
@@ -142,6 +143,12 @@ class RecordView(ModelView):
         return staff.may_manage_users if self.is_for_administrators else staff.may_write
 
     # ── what is shown ────────────────────────────────────────────────────────────────────────
+
+    @property
+    def has_history(self) -> bool:
+        """Whether changes of its records are kept."""
+        history = history_of(self.table)
+        return history is not None and history.kept is not Kept.NOTHING
 
     @property
     def mapper(self) -> Any:

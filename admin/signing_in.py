@@ -7,7 +7,7 @@ staff comes with the request.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -17,7 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from admin.pages import MenuArea, Pages, root_of
 from admin.shielding import is_local_path
 from admin.throttling import Throttle
+from domain.audit.recording import record
 from domain.database import Database
+from domain.db.unit import UnitOfWork
 from domain.identity.models import Role, User
 from domain.identity.signing_in import (
     Lifetime,
@@ -128,7 +130,10 @@ class SignIn:
         username = username.replace("\x00", "\N{REPLACEMENT CHARACTER}")
         async with self.db.transaction(system="login") as unit:
             user = await check_password(unit, username, password)
-            if user is None or user.role not in READERS:
+            known = user or await unit.users.by_username(username)
+            is_let_in = user is not None and user.role in READERS
+            await _note(unit, "login" if is_let_in else "login-failed", known, ip)
+            if user is None or not is_let_in:
                 return None
             if old := request.cookies.get(self.cookie):
                 await close_session(unit, old, reason="replaced by a new login")
@@ -137,8 +142,11 @@ class SignIn:
     async def logout(self, request: Request) -> Response:
         """End the session."""
         if token := request.cookies.get(self.cookie):
-            async with self.db.transaction(system="logout") as unit:
+            staff = staff_of(request)
+            async with self.db.transaction(staff=staff.name) as unit:
                 await close_session(unit, token, reason="logout")
+                key = staff.user.id
+                await record(unit, "logout", table="identity.users", key=key, user_id=key)
         response = RedirectResponse(f"{root_of(request)}/login", status_code=303)
         response.delete_cookie(self.cookie, secure=self.is_https, httponly=True)
         return response
@@ -161,6 +169,19 @@ class SignIn:
         if wait:
             response.headers["retry-after"] = str(wait)
         return response
+
+
+async def _note(unit: UnitOfWork, action: str, user: User | None, ip: str | None) -> None:
+    """Write an attempt into the history.
+
+    The name of nobody may be a password in the wrong field: it is not written down.
+    """
+    details: dict[str, Any] = {"ip": ip} if ip else {}
+    if user is None:
+        await record(unit, action, table="identity.users", **details)
+        return
+    details["name"] = user.username
+    await record(unit, action, table="identity.users", key=user.id, user_id=user.id, **details)
 
 
 class Gate:

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from admin import (
     agents,
     alerts,
+    audit,
     identity,
     journal,
     market,
@@ -30,6 +31,7 @@ from admin.booking import Booking
 from admin.dashboard import Dashboard
 from admin.delivering import Delivering
 from admin.doors import Doorkeeper
+from admin.history import Histories
 from admin.office import BOTH, GET, POST, Office
 from admin.pages import STATICS, KeptStatics, MenuArea, Pages, root_of
 from admin.racing import Race
@@ -55,6 +57,7 @@ _VIEWS: Final = (
     *news.VIEWS,
     *identity.VIEWS,
     *messaging.VIEWS,
+    *audit.VIEWS,
 )
 
 _GROUPS: Final = (
@@ -68,6 +71,7 @@ _GROUPS: Final = (
     Answering,
     Attaching,
     Delivering,
+    Histories,
     Tables,
 )
 """Groups of pages; what any table has stands behind the pages that some have of their own."""

@@ -12,9 +12,10 @@ from starlette.routing import BaseRoute, Route
 
 from admin import inlines
 from admin.addressing import address, identifier, key_of, parsed_key
-from admin.deleting import dependents_of
+from admin.deleting import consequences_of
 from admin.detailing import read_details
 from admin.exporting import export_csv
+from admin.history import is_restorable, restored_draft
 from admin.inlines import Group
 from admin.listing import Listing, read_page
 from admin.looking_up import labels_of, look_up
@@ -148,7 +149,10 @@ class Tables:
             async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
                 record = await view.rows(unit).get(key)
                 await inlines.stored(unit, groups, record)
-            return await self._form(request, view, Draft.of(fields, record), groups)
+                draft = Draft.of(fields, record)
+                if "restore" in request.query_params:
+                    await restored_draft(unit, view, request, draft)
+            return await self._form(request, view, draft, groups)
         form = await _form_of(request)
         draft = Draft.submitted(fields, form)
         inlines.submitted(groups, form)
@@ -179,20 +183,14 @@ class Tables:
         if not view.may_delete(request):
             raise HTTPException(405, f"{view.name_plural} are not deleted here.")
         key = key_of(view, request)
-        error = ""
-        if request.method == "POST":
-            try:
-                async with self.office.db.transaction(staff=staff.name) as unit:
-                    await view.rows(unit).remove(await view.rows(unit).get(key))
-                listing = f"{root_of(request)}/{view.identity}/list"
-                return RedirectResponse(f"{listing}?done=deleted", 303)
-            except ReferenceViolation:
-                error = "Other records still belong to it, so it stays."
+        error = await self._deleted(request, view, key) if request.method == "POST" else ""
+        if error is None:
+            return RedirectResponse(f"{root_of(request)}/{view.identity}/list?done=deleted", 303)
         async with self.office.db.snapshot(staff=staff.name) as unit:
             record = await view.rows(unit).get(key)
-            dependents = await dependents_of(unit, view, record)
-        context = {"view": view, "title": view.title(record), "error": error}
-        context |= {"dependents": dependents, "back": address(request, view, record)}
+            means = await consequences_of(unit, view, record)
+        context = {"view": view, "title": view.title(record), "error": error, "means": means}
+        context |= {"is_restorable": is_restorable(view), "back": address(request, view, record)}
         return self.office.pages.render(
             request, "delete.html", context, status=409 if error else 200
         )
@@ -202,6 +200,20 @@ class Tables:
         if "pk" not in request.path_params:
             return None
         return await view.rows(unit).get(key_of(view, request))
+
+    async def _deleted(self, request: Request, view: RecordView, key: Any) -> str | None:
+        """Delete a record; return why it stays, or None."""
+        typed = " ".join(str((await _form_of(request)).get("confirm", "")).split())
+        try:
+            async with self.office.db.transaction(staff=staff_of(request).name) as unit:
+                record = await view.rows(unit).get(key)
+                means = await consequences_of(unit, view, record)
+                if means.needs_name and typed != " ".join(view.title(record).split()):
+                    return f"{means.number:,} records go with it: type its name to confirm."
+                await view.rows(unit).remove(record)
+        except ReferenceViolation:
+            return "Other records still belong to it, so it stays."
+        return None
 
     async def _form(
         self, request: Request, view: RecordView, draft: Draft, groups: Sequence[Group] = ()

@@ -45,6 +45,7 @@ class Draft:
         labels: What the records are called that reference fields hold, by field.
         is_stale: Whether the record changed since the form was made.
         currency: What amounts of the record are in, as far as it is known.
+        about: What the form says first.
     """
 
     fields: Sequence[Field]
@@ -56,6 +57,7 @@ class Draft:
     labels: dict[str, str] = field(default_factory=dict)
     is_stale: bool = False
     currency: str = ""
+    about: str = ""
 
     @classmethod
     def of(cls, fields: Sequence[Field], record: Any) -> "Draft":

@@ -15,6 +15,7 @@ from domain.agents.repositories import (
     StandingRepository,
 )
 from domain.alerts.repositories import AlertEventRepository, AlertRepository
+from domain.audit.repositories import AuditEntryRepository, SealRepository
 from domain.cache import Cache, CachedReader, Rows, answer
 from domain.cache.client import MEMORY, Address, parse_redis_url
 from domain.cache.declaring import also_stale_by
@@ -241,6 +242,9 @@ class Repositories(Unit):
     entry_tags = repository(EntryTagRepository)
     entry_trades = repository(EntryTradeRepository)
     attachments = repository(AttachmentRepository)
+
+    audit_entries = repository(AuditEntryRepository)
+    seals = repository(SealRepository)
 
     watchlists = repository(WatchlistRepository)
     watchlist_items = repository(WatchlistItemRepository)

@@ -16,6 +16,7 @@ from domain.agents import (
 )
 from domain.alerts.evaluating import evaluate
 from domain.alerts.events import report
+from domain.audit.sealing import seal
 from domain.identity.models import (
     ApiKey,
     NotificationAddress,
@@ -87,6 +88,7 @@ async def make_everything(db: Database) -> Account:
     await _make_news(db)
     await make_journal(db, account)
     await make_research(db, account)
+    await seal(db)
     return account
 
 
