@@ -10,6 +10,8 @@ from domain.identity.models import (
     ApiKey,
     NotificationAddress,
     OAuthToken,
+    SecondFactor,
+    Ticket,
     User,
     UserPreferences,
     UserSession,
@@ -37,6 +39,7 @@ class UserView(RecordView, model=User):
         Related("Portfolios", "portfolios", "user_id"),
         Related("Sessions", "sessions", "user_id"),
         Related("API keys", "api-keys", "user_id"),
+        Related("Password resets", "tickets", "user_id"),
         Related("Journal", "journal-entries", "user_id"),
         Related("Alerts", "alerts", "user_id"),
         Related("Watchlists", "watchlists", "user_id"),
@@ -92,6 +95,31 @@ class OAuthTokenView(RecordView, model=OAuthToken):
     is_deletable = True
 
 
+class SecondFactorView(RecordView, model=SecondFactor):
+    """Authenticators."""
+
+    name, name_plural, path = "Second step", "Second steps", "second-steps"
+    category = _CATEGORY
+    is_for_administrators = True
+    about = "Authenticators of logins. Their secrets are encrypted and never shown."
+    columns = ("user_id", "confirmed_at", "key_id", "updated_at")
+    order = (SecondFactor.user_id,)
+    is_newest_first = False
+
+
+class TicketView(RecordView, model=Ticket):
+    """Single-use tokens."""
+
+    name, name_plural, path = "Ticket", "Tickets", "tickets"
+    category = _CATEGORY
+    is_for_administrators = True
+    is_part = True
+    about = "Password resets and second steps under way. The tokens themselves are not stored."
+    columns = ("purpose", "user_id", "issued_by", "issued_at", "expires_at", "used_at")
+    order = (Ticket.id,)
+    keys = ("user_id",)
+
+
 class NotificationAddressView(RecordView, model=NotificationAddress):
     """Where users are reached."""
 
@@ -132,6 +160,8 @@ VIEWS = (
     UserSessionView,
     ApiKeyView,
     OAuthTokenView,
+    SecondFactorView,
+    TicketView,
     NotificationAddressView,
     UserPreferencesView,
 )

@@ -24,22 +24,25 @@ from admin import (
     research,
     trading,
 )
+from admin.account import AccountPages
 from admin.answering import Answering
 from admin.booking import Booking
+from admin.confirming import Confirming
 from admin.dashboard import Dashboard
 from admin.delivering import Delivering
 from admin.doors import Doorkeeper
+from admin.keys import Keys
 from admin.office import BOTH, GET, POST, Office
-from admin.pages import STATICS, KeptStatics, MenuArea, Pages, root_of
+from admin.pages import STATICS, KeptStatics, MenuArea, root_of
 from admin.records import REFERENCES, RecordView
 from admin.refusals import Refusals
+from admin.resetting import Resetting
 from admin.series import Series
 from admin.server_events import ServerEvents
 from admin.signing_in import Gate, SignIn
 from admin.staffing import Staffing
 from admin.tables import Tables
 from domain.database import Database
-from domain.settings import Settings
 
 _VIEWS: Final = (
     *trading.VIEWS,
@@ -60,17 +63,15 @@ class Site(Admin):
     Args:
         app: The application to mount on.
         db: An open database.
-        settings: Cookies and lifetimes.
+        sign_in: Login and logout.
         door: Lets pages listen to live data.
     """
 
-    def __init__(
-        self, app: Starlette, db: Database, settings: Settings, *, door: Doorkeeper
-    ) -> None:
+    def __init__(self, app: Starlette, db: Database, sign_in: SignIn, *, door: Doorkeeper) -> None:
         self.db = db
         self.events = ServerEvents(door)
-        self.pages = Pages()
-        self.sign_in = SignIn(db, settings, self.pages)
+        self.pages = sign_in.pages
+        self.sign_in = sign_in
         super().__init__(app, engine=db.engine, title="Tradekeep")
         for view in _VIEWS:
             # sqladmin names a view for its model; people know the plural.
@@ -84,6 +85,11 @@ class Site(Admin):
         self.admin.router.redirect_slashes = False
         self.admin.exception_handlers = dict(Refusals(self.pages).handlers())
 
+    async def aclose(self) -> None:
+        """Finish what is under way."""
+        await self.resetting.aclose()
+        await self.sign_in.throttle.aclose()
+
     def records(self) -> list[RecordView]:
         """Return every view, in the order of the menu."""
         return [view for view in self.views if isinstance(view, RecordView)]
@@ -91,12 +97,22 @@ class Site(Admin):
     def _routes(self) -> list[BaseRoute]:
         views = {view.identity: view for view in self.records()}
         office = Office(self.db, self.pages, views)
-        groups = (Dashboard, Series, Staffing, Booking, Answering, Delivering, Tables)
+        self.resetting = Resetting(office, self.sign_in)
+        people = (
+            self.resetting,
+            Confirming(office, self.sign_in),
+            AccountPages(office, self.sign_in),
+            Keys(office),
+            Staffing(office, self.resetting),
+        )
+        groups = (Dashboard, Series, Booking, Answering, Delivering, Tables)
         return [
             Mount("/statics", KeptStatics(directory=STATICS), name="statics"),
             Route("/login", self.sign_in.login, name="login", methods=BOTH),
+            Route("/login/code", self.sign_in.code, methods=BOTH),
             Route("/logout", self.sign_in.logout, name="logout", methods=POST),
             Route("/live", self.events.stream, methods=GET),
+            *(route for group in people for route in group.routes()),
             *(route for group in groups for route in group(office).routes()),
         ]
 

@@ -1,4 +1,8 @@
-"""Users in the admin: who may make them, give roles, set passwords and end logins."""
+"""Users in the admin: who may make them, give roles, start resets and end logins.
+
+Nobody chooses another person's password (ASVS 6.4.6): an administrator starts a reset, and the
+person who gets the link chooses.
+"""
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -6,8 +10,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from admin.addressing import uuid_of
+from admin.confirming import when_sure
 from admin.office import BOTH, POST, Office, for_writers
 from admin.pages import root_of
+from admin.resetting import Resetting
 from admin.signing_in import staff_of
 from admin.writing import sentence
 from domain.clock import now
@@ -15,7 +21,7 @@ from domain.errors import ConstraintViolation, InvalidData
 from domain.identity.api_keys import revoke_api_key
 from domain.identity.enrolling import create_user
 from domain.identity.models import Role
-from domain.identity.signing_in import set_password
+from domain.identity.second_factors import remove_second_factor
 
 
 class Staffing:
@@ -23,20 +29,23 @@ class Staffing:
 
     Args:
         office: The database and the templates.
+        resetting: Makes links with which people choose a new password.
     """
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, resetting: Resetting) -> None:
         self.office = office
+        self.resetting = resetting
 
     def routes(self) -> list[BaseRoute]:
         """Return the addresses."""
         return [
-            Route("/users/new", for_writers(self.create), methods=BOTH),
-            Route("/users/{pk}/password", for_writers(self.password), methods=POST),
-            Route("/users/{pk}/role", for_writers(self.role), methods=POST),
+            Route("/users/new", for_writers(when_sure(self.create)), methods=BOTH),
+            Route("/users/{pk}/reset", for_writers(when_sure(self.reset)), methods=POST),
+            Route("/users/{pk}/second-step", for_writers(when_sure(self.forget)), methods=POST),
+            Route("/users/{pk}/role", for_writers(when_sure(self.role)), methods=POST),
             Route("/users/{pk}/active", for_writers(self.active), methods=POST),
             Route("/sessions/{pk}/revoke", for_writers(self.revoke_session), methods=POST),
-            Route("/api-keys/{pk}/revoke", for_writers(self.revoke_key), methods=POST),
+            Route("/api-keys/{pk}/revoke", for_writers(when_sure(self.revoke_key)), methods=POST),
         ]
 
     async def create(self, request: Request) -> Response:
@@ -48,12 +57,7 @@ class Staffing:
             texts = {name: str(form.get(name, "")) for name in ("username", "role")}
             try:
                 async with self.office.db.transaction(staff=staff_of(request).name) as unit:
-                    user = await create_user(
-                        unit,
-                        texts["username"],
-                        password=str(form.get("password", "")) or None,
-                        role=_role(texts["role"]),
-                    )
+                    user = await create_user(unit, texts["username"], role=_role(texts["role"]))
                 return RedirectResponse(f"{root_of(request)}/users/details/{user.id}", 303)
             except InvalidData as refused:
                 error = sentence(refused)
@@ -62,23 +66,37 @@ class Staffing:
         context = {"texts": texts, "error": error, "roles": [str(role) for role in Role]}
         return self.office.pages.render(request, "user.html", context, status=422 if error else 200)
 
-    async def password(self, request: Request) -> Response:
-        """Give a user a new password; every login of theirs ends."""
+    async def reset(self, request: Request) -> Response:
+        """Start a password reset: the link is mailed, or shown this once to be handed over."""
         self._require_administrator(request)
-        form = await request.form(max_files=0, max_fields=20)
+        by = staff_of(request).name
+        async with self.office.db.read(staff=by) as unit:
+            user = await unit.users.get(uuid_of(request))
+        link, is_mailed = await self.resetting.start(request, user, by=by)
+        context = {"user": user, "link": link, "is_mailed": is_mailed}
+        return self.office.pages.render(request, "reset_link.html", context)
+
+    async def forget(self, request: Request) -> Response:
+        """Forget the authenticator of somebody who lost it; their logins end."""
+        self._require_administrator(request)
+        self._require_other(request)
         async with self.office.db.transaction(staff=staff_of(request).name) as unit:
             user = await unit.users.get(uuid_of(request))
-            await set_password(unit, user, str(form.get("password", "")))
+            await remove_second_factor(unit, user.id)
+            await unit.user_sessions.revoke_all(user, at=now(), reason="second step removed")
         return self._back(request)
 
     async def role(self, request: Request) -> Response:
-        """Give a user another role; nobody changes their own."""
+        """Give a user another role, which ends their logins; nobody changes their own."""
         self._require_administrator(request)
         self._require_other(request)
         form = await request.form(max_files=0, max_fields=20)
         role = _role(str(form.get("role", "")))
         async with self.office.db.transaction(staff=staff_of(request).name) as unit:
-            await unit.users.patch(uuid_of(request), role=role)
+            user = await unit.users.get(uuid_of(request))
+            if user.role is not role:
+                user.role = role
+                await unit.user_sessions.revoke_all(user, at=now(), reason="role changed")
         return self._back(request)
 
     async def active(self, request: Request) -> Response:

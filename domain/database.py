@@ -29,6 +29,10 @@ from domain.identity.repositories import (
     ApiKeyRepository,
     NotificationAddressRepository,
     OAuthTokenRepository,
+    RecoveryCodeRepository,
+    RolePermissionRepository,
+    SecondFactorRepository,
+    TicketRepository,
     UserPreferencesRepository,
     UserRepository,
     UserSessionRepository,
@@ -194,6 +198,10 @@ class Repositories(Unit):
     oauth_tokens = repository(OAuthTokenRepository)
     preferences = repository(UserPreferencesRepository)
     notification_addresses = repository(NotificationAddressRepository)
+    second_factors = repository(SecondFactorRepository)
+    recovery_codes = repository(RecoveryCodeRepository)
+    tickets = repository(TicketRepository)
+    role_permissions = repository(RolePermissionRepository)
 
     currencies = repository(CurrencyRepository)
     instruments = repository(InstrumentRepository)

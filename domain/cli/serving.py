@@ -71,6 +71,8 @@ async def _serve(settings: Settings) -> None:
         port=settings.port,
         log_level="warning",
         server_header=False,
+        # The application itself decides which proxies it believes.
+        proxy_headers=False,
         ws_max_size=_LARGEST_MESSAGE,
         timeout_graceful_shutdown=5,
     )
