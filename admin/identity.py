@@ -24,6 +24,7 @@ class UserView(RecordView, model=User):
     """People and services."""
 
     name, name_plural, path = "User", "Users", "users"
+    powers = ("create", "reset", "give-role", "lock")
     panel = "panels/user.html"
     category = _CATEGORY
     is_for_administrators = True
@@ -60,6 +61,7 @@ class UserSessionView(RecordView, model=UserSession):
     """Logins."""
 
     name, name_plural, path = "Session", "Sessions", "sessions"
+    powers = ("revoke",)
     panel = "panels/revoke.html"
     category = _CATEGORY
     about = "Logins. Revoking one ends it with the next request."
@@ -72,6 +74,7 @@ class ApiKeyView(RecordView, model=ApiKey):
     """Keys of programs."""
 
     name, name_plural, path = "API key", "API keys", "api-keys"
+    powers = ("revoke",)
     panel = "panels/revoke.html"
     category = _CATEGORY
     is_for_administrators = True

@@ -1,7 +1,6 @@
 """API keys of whoever is logged in: made, shown once, revoked."""
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -11,19 +10,18 @@ from admin.addressing import uuid_of
 from admin.confirming import when_sure
 from admin.office import BOTH, POST, Office
 from admin.pages import root_of
-from admin.signing_in import staff_of
+from admin.permissions import catalogue
+from admin.signing_in import Staff, staff_of
 from admin.writing import sentence
 from domain.errors import AlreadyExists, InvalidData, NotFound
 from domain.identity.api_keys import create_api_key, revoke_api_key
-
-_MOST_PERMISSIONS: Final = 200
 
 
 class Keys:
     """Pages of one's own keys.
 
     Args:
-        office: The database and the templates.
+        office: The database, the templates and the views.
     """
 
     def __init__(self, office: Office) -> None:
@@ -54,7 +52,7 @@ class Keys:
 
     async def _make(self, request: Request, texts: dict[str, str]) -> Response:
         staff = staff_of(request)
-        permissions = _permissions(texts["permissions"])
+        permissions = _permissions(texts["permissions"], self._held(staff))
         async with self.office.db.transaction(staff=staff.name) as unit:
             key, secret = await create_api_key(
                 unit,
@@ -65,6 +63,9 @@ class Keys:
             )
         context = {"texts": texts, "error": "", "secret": secret, "name": key.name}
         return self.office.pages.render(request, "key.html", context)
+
+    def _held(self, staff: Staff) -> set[str]:
+        return {f"{name}:{act}" for name, act in catalogue(self.office) if staff.may(name, act)}
 
     async def revoke(self, request: Request) -> Response:
         """End one of one's own keys."""
@@ -77,11 +78,12 @@ class Keys:
         return RedirectResponse(f"{root_of(request)}/account", status_code=303)
 
 
-def _permissions(text: str) -> list[str]:
-    """Return the permissions in a text, one a line."""
+def _permissions(text: str, held: set[str]) -> list[str]:
+    """Return the permissions in a text, one a line; nobody gives what they do not have."""
     found = list(dict.fromkeys(text.split()))
-    if len(found) > _MOST_PERMISSIONS:
-        raise InvalidData("permissions", len(found), f"be at most {_MOST_PERMISSIONS}")
+    foreign = next((name for name in found if name not in held), None)
+    if foreign is not None:
+        raise InvalidData("permissions", foreign, "be permissions that you have yourself")
     return found
 
 

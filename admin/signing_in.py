@@ -6,7 +6,7 @@ is a ticket of five minutes in a cookie of its own.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 from urllib.parse import quote
@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from admin.pages import MenuArea, Pages, root_of
+from admin.permits import asking
 from admin.shielding import is_local_path
 from admin.throttling import SECOND_STEP, address_of, login_claims
 from domain.cache.keys import Keyspace
@@ -23,8 +24,10 @@ from domain.cache.throttling import Claim, Throttle
 from domain.clock import now
 from domain.database import Database, Worker
 from domain.errors import ConfigurationError
+from domain.identity.cached import permits_of
 from domain.identity.encryption import Keyring, keyring_of
 from domain.identity.models import Role, TicketPurpose, User, UserSession
+from domain.identity.permissions import READERS, Permits
 from domain.identity.second_factors import Verdict, check_code, has_second_factor
 from domain.identity.signing_in import (
     Lifetime,
@@ -36,10 +39,6 @@ from domain.identity.signing_in import (
 )
 from domain.identity.tickets import LIVES, holder_of, issue_ticket, use_ticket
 from domain.settings import Environment, Settings
-
-WRITERS: Final = frozenset({Role.ADMIN, Role.MANAGER})
-READERS: Final = WRITERS | {Role.ANALYST, Role.VIEWER}
-"""Roles that enter the admin; traders, users and services use the library."""
 
 SURE_FOR: Final = timedelta(minutes=10)
 """How long after people proved who they are dangerous actions do not ask again."""
@@ -56,6 +55,7 @@ VERDICTS: Final = {
 }
 """What people are told of a code that does not open."""
 
+_NOTHING: Final = Permits(Role.SERVICE)
 _REFUSED: Final = "User name or password is wrong."
 _OPEN: Final = ("/login", "/login/code", "/forgot", "/reset")
 _NO_KEYS: Final = "TRADEKEEP_ENCRYPTION_KEYS must be set for second steps of logins"
@@ -69,26 +69,32 @@ class Staff:
         user: The account.
         session: The login.
         theme: light or dark; empty: as the browser wants.
+        permits: What the role may do.
     """
 
     user: User
     session: UserSession | None = None
     theme: str = ""
+    permits: Permits = field(default=_NOTHING)
 
     @property
     def name(self) -> str:
         """The name under which changes are recorded."""
         return self.user.username
 
+    def may(self, resource: str, action: str) -> bool:
+        """Return whether the role may do this."""
+        return self.permits.allows(resource, action)
+
     @property
     def may_write(self) -> bool:
-        """Whether the role may change anything."""
-        return self.user.role in WRITERS
+        """Whether the role may change anything at all."""
+        return self.permits.writes_anything
 
     @property
     def may_manage_users(self) -> bool:
-        """Whether the role may make users and give roles."""
-        return self.user.role is Role.ADMIN
+        """Whether the role may make users."""
+        return self.permits.allows("users", "create")
 
     @property
     def is_sure(self) -> bool:
@@ -118,6 +124,8 @@ class SignIn:
         self.pages = pages
         self.settings = settings
         self.throttle = Throttle(db.redis_address, Keyspace(settings.cache_prefix))
+        self.guarded: frozenset[str] = frozenset()
+        """Resources in which only administrators write by default; the site says which."""
         self.is_https = settings.environment is Environment.PRODUCTION
         self.lifetime = Lifetime(
             idle=timedelta(minutes=settings.session_idle_minutes),
@@ -275,7 +283,16 @@ class SignIn:
             user, session = found
             wishes = await unit.preferences.find(user.id)
         theme = "" if wishes is None else str(wishes.settings.get("theme", ""))
-        return Staff(user, session, theme if theme in THEMES else "")
+        permits = await self.permits_of(user.role)
+        return Staff(user, session, theme if theme in THEMES else "", permits)
+
+    async def sees_all(self, role: Role) -> bool:
+        """Return whether a role hears what happens to all tenants, not to itself alone."""
+        return role in READERS and (await self.permits_of(role)).allows("live", "read")
+
+    async def permits_of(self, role: Role) -> Permits:
+        """Return what a role may do, from the cache."""
+        return await permits_of(self.db.cached(), role, self.guarded)
 
     def _form(
         self, request: Request, target: str, *, error: str | None = None, wait: int = 0
@@ -331,7 +348,8 @@ class Gate:
             return
         scope["tradekeep.staff"] = staff
         scope["tradekeep.menu"] = self._menu
-        await self._app(scope, receive, send)
+        with asking(staff.permits):
+            await self._app(scope, receive, send)
 
     def _to_login(self, request: Request) -> Response:
         login = f"{root_of(request)}/login"

@@ -34,6 +34,8 @@ from admin.doors import Doorkeeper
 from admin.keys import Keys
 from admin.office import BOTH, GET, POST, Office
 from admin.pages import STATICS, KeptStatics, MenuArea, root_of
+from admin.permissions import PermissionPages
+from admin.permits import GUARDED, AsSeen, guarded
 from admin.records import REFERENCES, RecordView
 from admin.refusals import Refusals
 from admin.resetting import Resetting
@@ -79,6 +81,9 @@ class Site(Admin):
             self.add_view(view)
         for registered in self.records():
             REFERENCES[registered.table.fullname] = registered
+        sign_in.guarded = GUARDED | {
+            view.identity for view in self.records() if view.is_for_administrators
+        }
         gate = Middleware(Gate, sign_in=self.sign_in, menu=self.menu)
         self.admin.user_middleware.append(gate)
         self.admin.router.routes = self._routes()
@@ -95,7 +100,7 @@ class Site(Admin):
         return [view for view in self.views if isinstance(view, RecordView)]
 
     def _routes(self) -> list[BaseRoute]:
-        views = {view.identity: view for view in self.records()}
+        views = AsSeen({view.identity: view for view in self.records()})
         office = Office(self.db, self.pages, views)
         self.resetting = Resetting(office, self.sign_in)
         people = (
@@ -103,6 +108,7 @@ class Site(Admin):
             Confirming(office, self.sign_in),
             AccountPages(office, self.sign_in),
             Keys(office),
+            PermissionPages(office, self.sign_in),
             Staffing(office, self.resetting),
         )
         groups = (Dashboard, Series, Booking, Answering, Delivering, Tables)
@@ -111,9 +117,9 @@ class Site(Admin):
             Route("/login", self.sign_in.login, name="login", methods=BOTH),
             Route("/login/code", self.sign_in.code, methods=BOTH),
             Route("/logout", self.sign_in.logout, name="logout", methods=POST),
-            Route("/live", self.events.stream, methods=GET),
-            *(route for group in people for route in group.routes()),
-            *(route for group in groups for route in group(office).routes()),
+            _guarded(Route("/live", self.events.stream, methods=GET)),
+            *(_guarded(route) for group in people for route in group.routes()),
+            *(_guarded(route) for group in groups for route in group(office).routes()),
         ]
 
     def menu(self, request: Request) -> list[MenuArea]:
@@ -126,7 +132,17 @@ class Site(Admin):
             links = [
                 (view.name_plural, f"{root}/{view.identity}/list", view.identity == current)
                 for view in views
-                if isinstance(view, RecordView) and (not view.is_part or view.identity == current)
+                if isinstance(view, RecordView)
+                and view.may_read(request)
+                and (not view.is_part or view.identity == current)
             ]
-            areas.append((category.name, links))
+            if links:
+                areas.append((category.name, links))
         return areas
+
+
+def _guarded(route: BaseRoute) -> BaseRoute:
+    if not isinstance(route, Route):
+        return route
+    handler = guarded(route.path, route.endpoint)
+    return Route(route.path, handler, name=route.name, methods=list(route.methods or ()))

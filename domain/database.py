@@ -109,6 +109,7 @@ class Answers(CachedReader):
     account = answer(identity.account)
     login = answer(identity.login)
     api_key = answer(identity.api_key)
+    role_rules = answer(identity.role_rules)
 
     instrument = answer(market.instrument)
     instruments_named = answer(market.instruments_named)

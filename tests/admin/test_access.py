@@ -30,6 +30,8 @@ from tests.admin.records import content, make_everything
 PASSWORD = "correct horse battery staple"
 OPEN = {"/login", "/login/code", "/forgot", "/reset"}
 SAMPLE = {
+    "role": "viewer",
+    "resource": "trades",
     "identity": "portfolios",
     "pk": "00000000-0000-7000-8000-000000000000",
     "path": "admin.css",
@@ -238,6 +240,7 @@ async def test_managers_write_but_only_administrators_manage_people(
     await visit(manager, f"/portfolios/edit/{key_of(account.portfolio)}")
     await visit(manager, "/users/new", status=403)
     await visit(manager, f"/users/edit/{key_of(account.user)}", status=405)
+    await visit(manager, "/permissions/viewer", status=403)
     async with db.read(system="test") as unit:
         (key,) = await unit.api_keys.all()
         session = (await unit.user_sessions.all())[0]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from domain import Database
 from domain.clock import now
 from domain.errors import InvalidData
-from domain.identity import one_time
+from domain.identity import one_time, second_factors
 from domain.identity.encryption import Keyring
 from domain.identity.models import SecondFactor, User
 from domain.identity.second_factors import (
@@ -25,13 +25,20 @@ from domain.identity.second_factors import (
 )
 from tests.factories.identity import make_user
 
+MOMENT = now()
 KEYS = Keyring({"k1": b"1" * 32})
 NEWER = Keyring({"k2": b"2" * 32, "k1": b"1" * 32})
 RFC_SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 
 
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes are judged at one instant: no test may sit on the edge of a step."""
+    monkeypatch.setattr(second_factors, "now", lambda: MOMENT)
+
+
 def code_of(secret: str, *, steps: int = 0) -> str:
-    return one_time.code_at(secret, one_time.step_of(now()) + steps)
+    return one_time.code_at(secret, one_time.step_of(MOMENT) + steps)
 
 
 async def enrolled(db: Database) -> tuple[User, str, list[str]]:
