@@ -21,8 +21,7 @@ from domain.cache.cache import _scope
 from domain.cache.declaring import DECLARED
 from domain.identity import cached as identity
 from domain.identity.api_keys import create_api_key
-from domain.identity.models import Effect, Role, RolePermission
-from domain.identity.models import User
+from domain.identity.models import Effect, Role, RolePermission, User
 from domain.identity.signing_in import Lifetime, Visitor, open_session, token_hash
 from domain.market import cached as market
 from domain.market.ingesting import advance_latest_prices
