@@ -48,6 +48,7 @@ class AgentView(RecordView, model=Agent):
     hint = "import_nof0(unit, user, files)"
     columns = ("display_name", "slug", "provider", "portfolio", "archived_at")
     order = (Agent.id,)
+    is_found_by_name = True
     search = (Agent.slug,)
     search_hint = "Model id begins with…"
     keys = ("portfolio_id", "user_id")

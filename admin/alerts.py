@@ -33,6 +33,7 @@ class AlertView(RecordView, model=Alert):
         "user",
     )
     order = (Alert.id,)
+    is_found_by_name = True
     search = (Alert.name,)
     search_hint = "Name begins with…, or symbol is…"
     filters = ("status", "condition", "trigger_mode", "severity")

@@ -148,6 +148,36 @@ def bar_chart(months: Sequence[tuple[date, Decimal]]) -> Bars | None:
     return Bars(bars, zero, labels, heights.ticks())
 
 
+def histogram(counts: Sequence[tuple[Decimal, int, str]]) -> Bars | None:
+    """Return one bar for each (value it begins at, how many, meaning); None without any.
+
+    Bars that begin at or above zero are positive.
+    """
+    if not counts:
+        return None
+    heights = _Scale(Decimal(0), Decimal(max(count for _, count, _ in counts)) * Decimal("1.08"))
+    slot = (WIDTH - _LEFT - _RIGHT) / len(counts)
+    floor = heights.y(Decimal(0))
+    bars = [
+        Bar(
+            x=_LEFT + index * slot + slot * 0.06,
+            y=heights.y(Decimal(count)),
+            width=slot * 0.88,
+            height=floor - heights.y(Decimal(count)),
+            kind="positive" if start >= 0 else "negative",
+            title=meaning,
+        )
+        for index, (start, count, meaning) in enumerate(counts)
+    ]
+    step = -(-len(counts) // _MOST_LABELS)
+    labels = [
+        Tick(_LEFT + index * slot, number(start).text)
+        for index, (start, _, _) in enumerate(counts)
+        if index % step == 0
+    ]
+    return Bars(bars, floor, labels, [tick for tick in heights.ticks() if "." not in tick.text])
+
+
 @dataclass(frozen=True, slots=True)
 class _Scale:
     low: Decimal

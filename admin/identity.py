@@ -32,6 +32,7 @@ class UserView(RecordView, model=User):
     columns = ("username", "name", "email", "role", "is_active", "last_login_at")
     order = (User.username,)
     is_newest_first = False
+    is_found_by_name = True
     search = (User.username,)
     search_hint = "User name begins with…"
     filters = ("role",)

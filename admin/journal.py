@@ -51,6 +51,7 @@ class JournalEntryView(RecordView, model=JournalEntry):
         "rating",
     )
     order = (JournalEntry.entry_on, JournalEntry.id)
+    is_found_by_name = True
     search = (JournalEntry.title,)
     search_hint = "Words of title, thesis, notes…"
     filters = ("kind",)
@@ -87,6 +88,7 @@ class SetupView(RecordView, model=Setup):
     columns = ("name", "rules", "archived_at")
     prose = ("rules",)
     order = (Setup.id,)
+    is_found_by_name = True
     search = (Setup.name,)
     search_hint = "Name begins with…"
     keys = ("user_id",)

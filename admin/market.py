@@ -34,6 +34,7 @@ class InstrumentView(RecordView, model=Instrument):
     about = "Tradable contracts: one row a share, pair, future or option series."
     columns = ("symbol", "kind", "name", "quote_currency", "multiplier", "expires_on", "status")
     order = (Instrument.id,)
+    is_found_by_name = True
     search = (Instrument.symbol,)
     search_hint = "Symbol begins with…"
     filters = ("kind", "status")

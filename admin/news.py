@@ -27,6 +27,7 @@ class ArticleView(RecordView, model=Article):
     hint = "ingest_articles(unit, articles)"
     related = (Related("Instruments", "article-instruments", "article_id", is_shown=True),)
     order = (Article.published_at, Article.id)
+    is_found_by_name = True
     search = (Article.title,)
     search_hint = 'Words, "a phrase", -without'
     time_column = "published_at"
@@ -118,6 +119,7 @@ class EconomicSeriesView(RecordView, model=EconomicSeries):
     columns = ("symbol", "title", "frequency", "units", "source", "last_updated_at")
     order = (EconomicSeries.symbol,)
     is_newest_first = False
+    is_found_by_name = True
     search = (EconomicSeries.symbol,)
     search_hint = "Symbol begins with…"
     filters = ("frequency",)

@@ -13,6 +13,14 @@ from starlette.staticfiles import StaticFiles
 from admin.rendering import show
 
 STATICS: Final = Path(__file__).parent / "statics"
+DONE: Final = {
+    "saved": "Saved.",
+    "unchanged": "Nothing was changed, so nothing was written.",
+    "created": "Created.",
+    "deleted": "Deleted.",
+}
+"""What a page says after a redirect. The address holds a word of these, never the sentence."""
+
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
@@ -69,6 +77,7 @@ class Pages:
             "root": root_of(request),
             "menu": menu,
             "area_here": next((name for name, views in menu if any(v[2] for v in views)), ""),
+            "done": DONE.get(request.query_params.get("done", ""), ""),
             "zone": staff.user.timezone if staff else "UTC",
         }
         template = self._environment.get_template(name)

@@ -29,6 +29,11 @@ PLACES: Final[Mapping[str, tuple[str, str]]] = {
     "/portfolio/{pk}": ("portfolios", "read"),
     "/charts/equity/{pk}": ("portfolios", "read"),
     "/charts/bars/{pk}": ("bars", "read"),
+    "/charts/race": ("agents", "read"),
+    "/race": ("agents", "read"),
+    "/review": ("journal-entries", "read"),
+    "/search": ("search", "read"),
+    "/search.json": ("search", "read"),
     "/users/new": ("users", "create"),
     "/users/{pk}/reset": ("users", "reset"),
     "/users/{pk}/second-step": ("users", "reset"),
@@ -52,6 +57,7 @@ PLACES: Final[Mapping[str, tuple[str, str]]] = {
 BESIDES: Final[Mapping[str, tuple[str, ...]]] = {
     "dashboard": ("read",),
     "live": ("read",),
+    "search": ("read",),
     "permissions": ("read", "edit"),
 }
 """Resources that are no table, with what may be done there."""

@@ -63,6 +63,7 @@ class RecordView(ModelView):
         order: The order of a list: indexed columns that are never NULL.
         search: Columns searched by their beginning; an index serves them.
         search_hint: What the search box says.
+        is_found_by_name: Whether the search over everything looks here too.
         filters: Closed vocabularies offered beside the list.
         keys: Foreign keys that a link may filter by.
         pickers: Those of them that are offered beside the list, to be found by typing.
@@ -90,6 +91,7 @@ class RecordView(ModelView):
     is_newest_first: ClassVar[bool] = True
     search: ClassVar[Sequence[InstrumentedAttribute[Any]]] = ()
     search_hint: ClassVar[str] = ""
+    is_found_by_name: ClassVar[bool] = False
     filters: ClassVar[Sequence[str]] = ()
     keys: ClassVar[Sequence[str]] = ()
     pickers: ClassVar[Sequence[str]] = ()
@@ -164,7 +166,8 @@ class RecordView(ModelView):
             vars(seen)[name] = kept
         for name in ("editable", "creatable"):
             vars(seen)[name] = tuple(x for x in getattr(seen, name) if x not in readonly)
-        vars(seen)["search"] = () if any(c.key in hidden for c in self.search) else self.search
+        if hidden and not self._searches_only({c.key for c in self.search} - hidden):
+            vars(seen)["search"], vars(seen)["is_found_by_name"] = (), False
         vars(seen)["time_column"] = "" if self.time_column in hidden else self.time_column
         if any(column.key in hidden for column in self.order):
             # An order that nobody sees would still tell, and its cursors hold the values.
@@ -174,6 +177,11 @@ class RecordView(ModelView):
             for name in ("title", "heading", "option"):
                 vars(seen)[name] = partial(_named, seen, getattr(self, name))
         return seen
+
+    def _searches_only(self, seen: set[str]) -> bool:
+        """Return whether the search looks at nothing else; a view's own may look anywhere."""
+        is_plain = type(self).search_condition is RecordView.search_condition
+        return is_plain and seen == {column.key for column in self.search}
 
     def is_key(self, name: str) -> bool:
         """Return whether an attribute is part of the key that addresses a record."""

@@ -35,13 +35,16 @@ from admin.keys import Keys
 from admin.office import BOTH, GET, POST, Office
 from admin.pages import STATICS, KeptStatics, MenuArea, root_of
 from admin.permissions import PermissionPages
-from admin.permits import GUARDED, AsSeen, guarded
+from admin.permits import GUARDED, PLACES, AsSeen, guarded
+from admin.racing import Race
 from admin.records import REFERENCES, RecordView
 from admin.refusals import Refusals
 from admin.resetting import Resetting
+from admin.reviewing import Review
+from admin.searching import Search
 from admin.series import Series
 from admin.server_events import ServerEvents
-from admin.signing_in import Gate, SignIn
+from admin.signing_in import Gate, SignIn, staff_of
 from admin.staffing import Staffing
 from admin.tables import Tables
 from domain.database import Database
@@ -57,6 +60,26 @@ _VIEWS: Final = (
     *identity.VIEWS,
     *messaging.VIEWS,
 )
+
+_GROUPS: Final = (
+    Dashboard,
+    Search,
+    Review,
+    Race,
+    Series,
+    Booking,
+    Answering,
+    Delivering,
+    Tables,
+)
+"""Groups of pages; what any table has stands behind the pages that some have of their own."""
+
+_PAGES: Final = {
+    "Journal": (("Review", "review"),),
+    "Agents": (("Race", "race"),),
+    "Identity": (("Permissions", "permissions"),),
+}
+"""Pages that are no tables: label and path, by the area of the menu that they stand in."""
 
 
 class Site(Admin):
@@ -111,7 +134,6 @@ class Site(Admin):
             PermissionPages(office, self.sign_in),
             Staffing(office, self.resetting),
         )
-        groups = (Dashboard, Series, Booking, Answering, Delivering, Tables)
         return [
             Mount("/statics", KeptStatics(directory=STATICS), name="statics"),
             Route("/login", self.sign_in.login, name="login", methods=BOTH),
@@ -119,7 +141,7 @@ class Site(Admin):
             Route("/logout", self.sign_in.logout, name="logout", methods=POST),
             _guarded(Route("/live", self.events.stream, methods=GET)),
             *(_guarded(route) for group in people for route in group.routes()),
-            *(_guarded(route) for group in groups for route in group(office).routes()),
+            *(_guarded(route) for group in _GROUPS for route in group(office).routes()),
         ]
 
     def menu(self, request: Request) -> list[MenuArea]:
@@ -136,8 +158,13 @@ class Site(Admin):
                 and view.may_read(request)
                 and (not view.is_part or view.identity == current)
             ]
-            if links:
-                areas.append((category.name, links))
+            pages = [
+                (label, f"{root}/{path}", path == current)
+                for label, path in _PAGES.get(category.name, ())
+                if staff_of(request).may(*PLACES[f"/{path}"])
+            ]
+            if links or pages:
+                areas.append((category.name, [*pages, *links]))
         return areas
 
 

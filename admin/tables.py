@@ -21,6 +21,7 @@ from admin.permits import require
 from admin.records import RecordView
 from admin.signing_in import staff_of
 from admin.writing import Draft, create, save
+from domain.database import Reader
 from domain.errors import InvalidData, QueryTimeout, ReferenceViolation
 from domain.identity.models import Role, User
 from domain.identity.permissions import Action
@@ -123,7 +124,7 @@ class Tables:
                 await unit.session.rollback()
         if record is None:
             return await self._form(request, view, draft)
-        return RedirectResponse(address(request, view, record), 303)
+        return RedirectResponse(f"{address(request, view, record)}?done=created", 303)
 
     async def edit(self, request: Request) -> Response:
         """Show a record's form, or write the fields that changed."""
@@ -143,7 +144,8 @@ class Tables:
         if not is_saved:
             return await self._form(request, view, draft)
         path = f"{root_of(request)}/{view.identity}/details"
-        return RedirectResponse(f"{path}/{request.path_params['pk']}", 303)
+        word = "saved" if draft.changed() else "unchanged"
+        return RedirectResponse(f"{path}/{request.path_params['pk']}?done={word}", 303)
 
     async def delete(self, request: Request) -> Response:
         """Ask whether to delete a record, or delete it."""
@@ -157,7 +159,7 @@ class Tables:
                 async with self.office.db.transaction(staff=staff.name) as unit:
                     await view.rows(unit).remove(await view.rows(unit).get(key))
                 listing = f"{root_of(request)}/{view.identity}/list"
-                return RedirectResponse(listing, 303)
+                return RedirectResponse(f"{listing}?done=deleted", 303)
             except ReferenceViolation:
                 error = "Other records still belong to it, so it stays."
         async with self.office.db.snapshot(staff=staff.name) as unit:
@@ -169,13 +171,21 @@ class Tables:
             request, "delete.html", context, status=409 if error else 200
         )
 
+    async def _title(self, request: Request, view: RecordView, unit: Reader) -> str:
+        """Return the name of the record that the path holds; empty when it holds none."""
+        if "pk" not in request.path_params:
+            return ""
+        return view.title(await view.rows(unit).get(key_of(view, request)))
+
     async def _form(self, request: Request, view: RecordView, draft: Draft) -> Response:
         async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
             draft.labels = await labels_of(unit, draft.fields, draft.texts)
+            named = await self._title(request, view, unit)
         own = request.path_params.get("pk")
         back = f"{root_of(request)}/{view.identity}/" + (f"details/{own}" if own else "list")
         title = f"{'Edit' if own else 'New'} {view.name.lower()}"
         context = {"view": view, "draft": draft, "title": title, "back": back}
+        context["record_title"] = named
         status = 409 if draft.is_stale else 422 if draft.errors else 200
         return self.office.pages.render(request, "form.html", context, status=status)
 

@@ -34,6 +34,7 @@ class PortfolioView(RecordView, model=Portfolio):
     about = "Sets of positions and cash that are measured together."
     columns = ("name", "user", "base_currency", "cost_basis_method", "broker", "archived_at")
     order = (Portfolio.id,)
+    is_found_by_name = True
     search = (Portfolio.name,)
     search_hint = "Name begins with…"
     filters = ("cost_basis_method",)

@@ -212,7 +212,28 @@ class Reference {
   }
 }
 
+// ── forms ───────────────────────────────────────────────────────────────────────────────────
+
+// What was typed and not saved is not lost by a click on a link.
+function guard(form) {
+  const before = new URLSearchParams(new FormData(form)).toString();
+  let isSent = false;
+  form.addEventListener("submit", () => (isSent = true));
+  addEventListener("beforeunload", (event) => {
+    if (!isSent && new URLSearchParams(new FormData(form)).toString() !== before) event.preventDefault();
+  });
+}
+
+// The address must not say again on a reload what was done once.
+function forgetDone() {
+  const address = new URL(location.href);
+  if (!address.searchParams.has("done")) return;
+  address.searchParams.delete("done");
+  history.replaceState(history.state, "", address);
+}
+
 document.addEventListener("DOMContentLoaded", () => {
+  forgetDone();
   document.querySelector("[data-theme-toggle]")?.addEventListener("click", toggleTheme);
   const menu = document.querySelector("[data-menu]");
   menu?.addEventListener("click", () => toggleMenu(menu));
@@ -228,4 +249,5 @@ document.addEventListener("DOMContentLoaded", () => {
     select.addEventListener("change", () => select.form.requestSubmit());
   }
   for (const field of document.querySelectorAll("input[data-lookup]")) new Reference(field);
+  for (const form of document.querySelectorAll("form.form")) guard(form);
 });

@@ -31,7 +31,7 @@
       },
       grid: { vertLines: { visible: false }, horzLines: { color: line } },
       rightPriceScale: { borderVisible: false },
-      timeScale: { borderColor: line },
+      timeScale: { borderColor: line, minBarSpacing: 0.05 },
     };
   }
 
@@ -40,6 +40,8 @@
   }
 
   const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 8 });
+  // A true minus, as everywhere else.
+  const percent = (value, digits = 2) => `${Number(value).toFixed(digits).replace("-", "\u2212")} %`;
   const amount = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 
   // ── what every chart has ──────────────────────────────────────────────────────────────────
@@ -187,7 +189,7 @@
         lineColor: main,
         topColor: faded(main, from ? 0.02 : 0.28),
         bottomColor: faded(main, from ? 0.28 : 0.02),
-        priceFormat: { type: "custom", formatter: (value) => (from ? `${value.toFixed(2)} %` : grouped.format(Math.round(value))), minMove: 0.01 },
+        priceFormat: { type: "custom", formatter: (value) => (from ? percent(value) : grouped.format(Math.round(value))), minMove: 0.01 },
       });
       this.shown[1]?.applyOptions({ color: colour("muted"), lineStyle: 2, lineWidth: 1 });
     }
@@ -195,7 +197,7 @@
     say({ time }) {
       const point = this.points.find((item) => item[0] === time) ?? this.points.at(-1);
       const day = new Date(point[0] * 1000).toISOString().slice(0, 10);
-      const fall = point[4] === null ? "" : ` · drawdown ${Number(point[4]).toFixed(2)} %`;
+      const fall = point[4] === null ? "" : ` · drawdown ${percent(point[4])}`;
       this.legend.textContent =
         `${day} · equity ${amount.format(point[1])} ${this.currency} · paid in ${amount.format(point[2])}` +
         ` · day ${Number(point[3]) > 0 ? "+" : ""}${amount.format(point[3])}${fall}`;
@@ -239,7 +241,7 @@
       const isIntraday = /[smh]$/.test(found.timeframe);
       this.chart.applyOptions({ timeScale: { timeVisible: isIntraday } });
       this.#set();
-      const shown = Math.min(this.bars.length, 220);
+      const shown = Math.min(this.bars.length, Math.max(60, Math.floor(this.stage.clientWidth / 5)));
       this.chart.timeScale().setVisibleLogicalRange({ from: this.bars.length - shown, to: this.bars.length + 4 });
       this.say({});
     }
@@ -314,7 +316,43 @@
     }
   }
 
-  const KINDS = { equity: Equity, bars: Bars };
+  // ── the agents' growth ────────────────────────────────────────────────────────────────────
+
+  const INKS = ["accent", "positive", "negative", "warn", "ink-5", "ink-6", "ink-7", "ink-8"];
+
+  class Race extends Chart {
+    has(found) {
+      return found.lines.length > 0;
+    }
+
+    draw(found) {
+      this.lines = found.lines;
+      this.drawn = this.lines.map(({ name, points }) => {
+        const series = this.chart.addSeries(LineSeries, { priceLineVisible: false, lineWidth: 2, title: name });
+        series.setData(points.map(([time, percent]) => ({ time, value: Number(percent) })));
+        return series;
+      });
+      this.paint();
+      this.span(0);
+      this.say({});
+    }
+
+    paint() {
+      const priceFormat = { type: "custom", formatter: (value) => percent(value, 1), minMove: 0.01 };
+      this.drawn.forEach((series, at) => series.applyOptions({ color: colour(INKS[at]), priceFormat }));
+    }
+
+    say({ seriesData, time }) {
+      const day = time ? `${new Date(time * 1000).toISOString().slice(0, 10)} · ` : "";
+      const parts = this.lines.map(({ name, points }, at) => {
+        const value = seriesData?.get(this.drawn[at])?.value ?? (time ? null : Number(points.at(-1)[1]));
+        return value === null ? null : `${name} ${value > 0 ? "+" : ""}${percent(value)}`;
+      });
+      this.legend.textContent = day + parts.filter(Boolean).join(" · ");
+    }
+  }
+
+  const KINDS = { equity: Equity, bars: Bars, race: Race };
   document.addEventListener("DOMContentLoaded", () => {
     for (const holder of document.querySelectorAll("[data-chart]")) new KINDS[holder.dataset.chart](holder).begin();
   });

@@ -110,8 +110,10 @@ async def test_what_is_empty_is_named_once_and_not_shown_as_dashes(
     page = await first(boss, "instruments", "?q=AAPL")
     (empty,) = re.findall(r'<p class="blank">(.*?)</p>', page.html, re.DOTALL)
     assert "ISIN" in empty and "Symbol" not in empty
-    fields, _ = page.html.split('<p class="blank">')
-    assert "—" not in fields
+    (fields,) = re.findall(
+        r'<dl class="lines columns">(.*?)<p class="blank">', page.html, re.DOTALL
+    )
+    assert "AAPL" in fields and "—" not in fields
 
 
 async def test_pages_are_named_for_what_they_show(db: Database, boss: AsyncClient) -> None:

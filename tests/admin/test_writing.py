@@ -38,7 +38,10 @@ async def test_only_the_fields_that_changed_are_written(db: Database, boss: Asyn
     answer = await send(
         boss, path, form.submitted(broker="ibkr", archived_at="2024-05-01 10:00:00.000001+02:00")
     )
-    assert answer.headers["location"] == f"/admin/portfolios/details/{key_of(account.portfolio)}"
+    assert (
+        answer.headers["location"]
+        == f"/admin/portfolios/details/{key_of(account.portfolio)}?done=saved"
+    )
     stored = await portfolio_of(db, account)
     assert (stored.broker, stored.name, stored.version) == ("ibkr", "Main", 2)
     assert stored.description == "\nfirst\nsecond\n"
@@ -207,7 +210,7 @@ async def test_a_record_is_made_with_its_defaults(db: Database, boss: AsyncClien
     async with db.read(system="test") as unit:
         made = await unit.portfolios.named("Second")
     assert (made.base_currency, made.cost_basis_method) == ("EUR", CostBasisMethod.FIFO)
-    assert answer.headers["location"].endswith(str(made.id))
+    assert answer.headers["location"].endswith(f"{made.id}?done=created")
     twice = await send(boss, "/portfolios/create", data)
     assert (twice.status_code, "already" in twice.text) == (422, True)
 
@@ -240,7 +243,7 @@ async def test_a_deletion_says_what_forbids_it_and_what_goes_along(
     assert "Nothing else refers to it" in page.text
     assert (await send(boss, f"/portfolios/delete/{empty.id}")).headers[
         "location"
-    ] == "/admin/portfolios/list"
+    ] == "/admin/portfolios/list?done=deleted"
     async with db.read(system="test") as unit:
         assert await unit.portfolios.find(empty.id) is None
 

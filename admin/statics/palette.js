@@ -1,0 +1,174 @@
+// The command palette and the keys: everything they do, links and buttons of the page do too.
+"use strict";
+
+(() => {
+  const opener = document.querySelector("[data-palette]");
+  if (!opener) return;
+  const root = opener.dataset.palette.replace(/\/search\.json$/, "");
+  opener.setAttribute("aria-keyshortcuts", "Control+K");
+  const KEYS = [
+    ["Ctrl K or /", "Search for anything"],
+    ["?", "Show these keys"],
+    ["g d", "Go to the dashboard"],
+    ["g t", "Go to trades"],
+    ["g p", "Go to positions"],
+    ["g o", "Go to portfolios"],
+    ["g i", "Go to instruments"],
+    ["g j", "Go to journal entries"],
+    ["g a", "Go to alerts"],
+    ["j and k", "Next and previous line of a table"],
+    ["Enter", "Open the line"],
+    ["n", "New record"],
+    ["e", "Edit the record"],
+    ["[ and ]", "Previous and next page"],
+    ["s", "Save the form"],
+  ];
+  const PLACES = { d: "/", t: "/trades/list", p: "/positions/list", o: "/portfolios/list", i: "/instruments/list", j: "/journal-entries/list", a: "/alerts/list" };
+
+  function made(tag, properties = {}, ...children) {
+    const element = Object.assign(document.createElement(tag), properties);
+    element.append(...children);
+    return element;
+  }
+
+  function opened(label, ...children) {
+    const dialog = made("dialog", { className: "palette" }, ...children);
+    dialog.setAttribute("aria-label", label);
+    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+    dialog.addEventListener("close", () => dialog.remove());
+    document.body.append(dialog);
+    dialog.showModal();
+    return dialog;
+  }
+
+  // ── the palette ───────────────────────────────────────────────────────────────────────────
+
+  class Palette {
+    constructor() {
+      this.turn = 0;
+      this.active = 0;
+      this.input = made("input", { type: "search", placeholder: "Pages, instruments, portfolios, people, an id…", autocomplete: "off", spellcheck: false, maxLength: 100 });
+      this.list = made("ul", { id: "palette-options" });
+      this.list.setAttribute("role", "listbox");
+      this.list.setAttribute("aria-label", "Found");
+      for (const [name, value] of [["role", "combobox"], ["aria-controls", this.list.id], ["aria-expanded", "true"], ["aria-label", "Search for anything"]]) {
+        this.input.setAttribute(name, value);
+      }
+      this.input.addEventListener("input", () => this.#ask());
+      this.input.addEventListener("keydown", (event) => this.#key(event));
+      this.hint = made("p", { className: "muted palette-hint", textContent: "↑ ↓ choose · Enter opens · Esc closes · ? shows all keys" });
+      opened("Search for anything", this.input, this.list, this.hint);
+      this.#ask();
+    }
+
+    async #ask() {
+      const turn = ++this.turn;
+      const answer = await fetch(`${opener.dataset.palette}?q=${encodeURIComponent(this.input.value)}`).catch(() => null);
+      if (turn !== this.turn) return;
+      this.#show(answer?.ok ? await answer.json() : []);
+      if (!answer?.ok) this.hint.textContent = "The search does not answer just now.";
+    }
+
+    #show(found) {
+      this.list.replaceChildren(
+        ...found.slice(0, 60).map(({ kind, text, link }, at) => {
+          const item = made("li", { id: `palette-${at}` }, made("a", { href: link, textContent: text, tabIndex: -1 }), made("span", { className: "muted", textContent: kind }));
+          item.setAttribute("role", "option");
+          return item;
+        }),
+      );
+      if (!found.length) this.list.append(made("li", { className: "muted", textContent: "Nothing was found." }));
+      this.#mark(0);
+    }
+
+    #mark(at) {
+      const options = this.list.querySelectorAll("[role=option]");
+      this.active = options.length ? (at + options.length) % options.length : 0;
+      options.forEach((item, index) => item.setAttribute("aria-selected", String(index === this.active)));
+      options[this.active]?.scrollIntoView({ block: "nearest" });
+      this.input.setAttribute("aria-activedescendant", options[this.active]?.id ?? "");
+    }
+
+    #key(event) {
+      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (step) {
+        event.preventDefault();
+        this.#mark(this.active + step);
+      } else if (event.key === "Enter") {
+        event.preventDefault();
+        this.list.querySelectorAll("[role=option] a")[this.active]?.click();
+      }
+    }
+  }
+
+  function showKeys() {
+    const rows = KEYS.map(([keys, does]) => made("div", {}, made("dt", {}, made("kbd", { textContent: keys })), made("dd", { textContent: does })));
+    const close = made("button", { type: "button", className: "button", textContent: "Close" });
+    const dialog = opened("Keys", made("h2", { textContent: "Keys" }), made("dl", { className: "keys" }, ...rows), close);
+    close.addEventListener("click", () => dialog.close());
+  }
+
+  // ── keys ──────────────────────────────────────────────────────────────────────────────────
+
+  let waiting = 0;
+  let line = -1;
+
+  function follow(selector) {
+    const found = document.querySelector(selector);
+    found?.click();
+    return Boolean(found);
+  }
+
+  function move(step) {
+    const rows = document.querySelectorAll("main table tbody tr");
+    if (!rows.length) return false;
+    rows[line]?.classList.remove("at");
+    line = Math.min(rows.length - 1, Math.max(0, line + step));
+    rows[line].classList.add("at");
+    rows[line].scrollIntoView({ block: "nearest" });
+    rows[line].querySelector("a")?.focus({ preventScroll: true });
+    return true;
+  }
+
+  const COMMANDS = {
+    "/": () => new Palette(),
+    "?": showKeys,
+    j: () => move(1),
+    k: () => move(-1),
+    n: () => follow("[data-key=new]"),
+    e: () => follow("[data-key=edit]"),
+    s: () => follow("form.form button.primary"),
+    "[": () => follow(".pages [rel=prev]"),
+    "]": () => follow(".pages [rel=next]"),
+  };
+
+  function isTyping(target) {
+    return target.closest("input, textarea, select, [contenteditable]") !== null;
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+      event.preventDefault();
+      if (!document.querySelector("dialog.palette")) new Palette();
+      return;
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.querySelector("dialog[open]")) return;
+    if (waiting) {
+      clearTimeout(waiting);
+      waiting = 0;
+      if (PLACES[event.key]) location.assign(root + PLACES[event.key]);
+      return;
+    }
+    if (event.key === "g") {
+      waiting = setTimeout(() => (waiting = 0), 1_200);
+    } else if (COMMANDS[event.key]) {
+      event.preventDefault();
+      COMMANDS[event.key]();
+    }
+  });
+
+  opener.addEventListener("click", (event) => {
+    event.preventDefault();
+    new Palette();
+  });
+})();
