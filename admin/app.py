@@ -21,6 +21,7 @@ from admin.signing_in import SignIn
 from admin.site import Site
 from admin.sockets import Sockets
 from domain.database import Database
+from domain.ops.deploying import refuse_unsafe
 from domain.ops.health import readiness
 from domain.realtime import open_live
 from domain.settings import Environment, Settings
@@ -37,9 +38,10 @@ def create_app(
         rules: Limits of live connections.
 
     Raises:
-        ConfigurationError: A setting is wrong.
+        ConfigurationError: A setting is wrong, or not safe for production.
     """
     chosen = settings or Settings.load()
+    refuse_unsafe(chosen, url)
     is_https = chosen.environment is Environment.PRODUCTION
 
     @asynccontextmanager

@@ -102,10 +102,11 @@ class Settings(BaseSettings):
     cache_session_seconds: float = Field(default=86_400, gt=0, le=604_800)
     cache_analysis_seconds: float = Field(default=1_200, gt=0, le=604_800)
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    accepted_risks: Annotated[tuple[str, ...], NoDecode] = ()
     session_idle_minutes: int = Field(default=30, ge=1, le=1_440)
     session_hours: int = Field(default=12, ge=1, le=720)
 
-    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
+    @field_validator("allowed_hosts", "trusted_proxies", "accepted_risks", mode="before")
     @classmethod
     def _split_hosts(cls, value: Any) -> Any:
         if isinstance(value, str):
