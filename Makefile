@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture bench lint types check clean
+.PHONY: help run test torture bench bench-admin lint types check clean
 
 help: ## Show what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: $(STAMP) ## Serve the admin on real data at http://127.0.0.1:8000/admin/
 	$(BIN)/tradekeep run --demo
@@ -29,6 +29,9 @@ torture: $(STAMP)-dev ## Run the long property, fuzz and concurrency tests
 
 bench: $(STAMP)-bench ## Measure against raw asyncpg and the peers; prints one table
 	$(BIN)/python -m benchmarks
+
+bench-admin: $(STAMP)-bench ## Measure the admin against three others at 1 and 10 million trades
+	$(BIN)/python -m benchmarks.admins
 
 lint: $(STAMP)-dev ## Check style and imports
 	$(BIN)/ruff check .

@@ -39,7 +39,16 @@ def key_of(view: RecordView, request: Request) -> Any:
     Raises:
         HTTPException: 404 when it cannot be one.
     """
-    parts = request.path_params["pk"].split(";")
+    return parsed_key(view, request.path_params["pk"])
+
+
+def parsed_key(view: RecordView, text: str) -> Any:
+    """Return the primary key that `text` stands for; a tuple when it has several parts.
+
+    Raises:
+        HTTPException: 404 when it cannot be one.
+    """
+    parts = text.split(";")
     columns = view.mapper.primary_key
     if len(parts) != len(columns):
         raise HTTPException(404, "There is no such record.")

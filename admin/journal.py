@@ -1,10 +1,14 @@
 """Views of the journal. Profit of entries with linked trades is the ledger's, and not edited."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, func
 
-from admin.records import RecordView, Related
+from admin.attaching import is_picture
+from admin.market_boards import has_bars
+from admin.records import Inline, RecordView, Related
+from domain.database import Reader
 from domain.journal.models import (
     Attachment,
     EntryTag,
@@ -36,6 +40,7 @@ class JournalEntryView(RecordView, model=JournalEntry):
     """Journal entries."""
 
     name, name_plural, path = "Journal entry", "Journal entries", "journal-entries"
+    board, panel = "boards/journal_entry.html", "panels/journal_entry.html"
     category = _CATEGORY
     about = "What was planned, done, felt and learned. Profit of linked trades is the ledger's."
     columns = (
@@ -67,11 +72,22 @@ class JournalEntryView(RecordView, model=JournalEntry):
         ("Review", _REVIEW),
     )
     is_deletable = True
+    inlines = (
+        Inline("Tags", "entry-tags", "entry_id", same=("user_id",)),
+        Inline("Files", "attachments", "entry_id", same=("user_id",)),
+    )
     related = (
         Related("Linked trades", "entry-trades", "entry_id", is_shown=True),
         Related("Tags", "entry-tags", "entry_id", is_shown=True),
         Related("Files", "attachments", "entry_id", is_shown=True),
     )
+
+    async def board_of(self, unit: Reader, record: Any) -> Mapping[str, Any]:
+        """Return the files, and whether the course of what was traded can be drawn."""
+        files = await unit.attachments.of(record)
+        pictures = [file for file in files if is_picture(file.content_type)]
+        charted = record.instrument and await has_bars(unit, record.instrument)
+        return {"files": files, "pictures": pictures, "has_bars": charted}
 
     def search_condition(self, text: str) -> ColumnElement[bool]:
         """Return the condition for entries whose texts hold these words."""
@@ -130,6 +146,12 @@ class EntryTagView(RecordView, model=EntryTag):
     columns = ("entry", "tag")
     order = (EntryTag.entry_id, EntryTag.tag_id)
     keys = ("entry_id", "tag_id")
+    creatable = ("user_id", "entry_id", "tag_id")
+    is_deletable = True
+
+    def option(self, record: Any) -> str:
+        """Return the tag."""
+        return str(record.tag)
 
     def heading(self, record: Any) -> str:
         """Return ``winner on the entry``."""
@@ -158,6 +180,7 @@ class AttachmentView(RecordView, model=Attachment):
     """Attachments."""
 
     name, name_plural, path = "Attachment", "Attachments", "attachments"
+    powers = ("create", "delete")
     category = _CATEGORY
     about = "Screenshots and files of entries; their bytes are in the object store."
     columns = ("filename", "entry", "content_type", "size", "caption", "created_at")
@@ -166,6 +189,10 @@ class AttachmentView(RecordView, model=Attachment):
     editable = ("caption", "sort_order")
     is_part = True
     hint = "attach(unit, staged, entry, file)"
+
+    def option(self, record: Any) -> str:
+        """Return the file's name."""
+        return str(record.filename)
 
 
 VIEWS = (

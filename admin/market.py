@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement
 
 from admin.market_boards import read_instrument_board
-from admin.records import RecordView, Related
+from admin.records import Inline, RecordView, Related
 from admin.rendering import show, words
 from domain.database import Reader
 from domain.market.models import (
@@ -73,6 +73,7 @@ class InstrumentView(RecordView, model=Instrument):
         "expires_on",
         "isin",
     )
+    inlines = (Inline("Aliases", "aliases", "instrument_id"),)
     related = (
         Related("Trades", "trades", "instrument_id"),
         Related("Positions", "positions", "instrument_id"),
@@ -114,6 +115,10 @@ class InstrumentAliasView(RecordView, model=InstrumentAlias):
     editable = ("instrument_id", "symbol", "valid_from", "valid_to")
     creatable = ("instrument_id", "source", "symbol", "valid_from", "valid_to")
     is_deletable = True
+
+    def option(self, record: Any) -> str:
+        """Return ``tastytrade AAPL``."""
+        return f"{record.source} {record.symbol}"
 
 
 class BarView(RecordView, model=Bar):

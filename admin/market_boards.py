@@ -24,7 +24,7 @@ async def read_instrument_board(unit: Reader, instrument: Instrument) -> Mapping
     prices = unit.latest_prices
     quote = await prices.first(prices.query(LatestPrice.instrument_id == instrument.id))
     board: dict[str, Any] = {"quote": quote, "change": None, "since": "", "range": ()}
-    board["has_bars"] = await _has_bars(unit, instrument)
+    board["has_bars"] = await has_bars(unit, instrument)
     board["positions"] = await _positions(unit, instrument)
     return board if quote is None else {**board, **await _compared(unit, quote)}
 
@@ -43,10 +43,11 @@ async def read_position_board(unit: Reader, position: Position) -> Mapping[str, 
         ("Realized", position.realized_pnl, "realized_pnl"),
     ]
     known = [figure for figure in figures if figure[1] is not None]
-    return {"figures": known, "has_bars": await _has_bars(unit, position.instrument)}
+    return {"figures": known, "has_bars": await has_bars(unit, position.instrument)}
 
 
-async def _has_bars(unit: Reader, instrument: Instrument) -> bool:
+async def has_bars(unit: Reader, instrument: Instrument) -> bool:
+    """Return whether the course of `instrument`, or of its underlying, can be drawn."""
     charted = await charted_by(unit, instrument)
     found = await unit.session.scalar(select(exists().where(Bar.instrument_id == charted)))
     return bool(found)

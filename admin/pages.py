@@ -18,6 +18,8 @@ DONE: Final = {
     "unchanged": "Nothing was changed, so nothing was written.",
     "created": "Created.",
     "deleted": "Deleted.",
+    "attached": "The file was attached.",
+    "removed": "The file was removed.",
 }
 """What a page says after a redirect. The address holds a word of these, never the sentence."""
 

@@ -35,6 +35,9 @@ _LISTS_OF_NAMES: Final = (
 )  # fmt: skip
 
 
+_WRITING: Final = (Action.CREATE, Action.EDIT, Action.DELETE)
+
+
 @dataclass(frozen=True, slots=True)
 class Related:
     """A list that belongs to a record.
@@ -52,6 +55,23 @@ class Related:
     key: str
     same: Sequence[str] = ()
     is_shown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """Children that are edited on the form of the record they belong to.
+
+    Args:
+        label: What they are here.
+        identity: Their view.
+        key: Their foreign key that holds the record's own key.
+        same: Attributes that both share, such as the owner.
+    """
+
+    label: str
+    identity: str
+    key: str
+    same: Sequence[str] = ()
 
 
 class RecordView(ModelView):
@@ -72,6 +92,7 @@ class RecordView(ModelView):
         editable: Attributes of the edit form.
         creatable: Attributes of the create form; empty: records are not made here.
         sections: (legend, attributes) that group the fields of a form; others stand first.
+        inlines: Children that are edited on the record's form.
         related: Lists that belong to a record.
         is_part: Whether people come here from the records it belongs to, not from the menu.
         is_deletable: Whether a record may be deleted, after a confirmation.
@@ -100,6 +121,7 @@ class RecordView(ModelView):
     editable: ClassVar[Sequence[str]] = ()
     creatable: ClassVar[Sequence[str]] = ()
     sections: ClassVar[Sequence[tuple[str, Sequence[str]]]] = ()
+    inlines: ClassVar[Sequence[Inline]] = ()
     related: ClassVar[Sequence[Related]] = ()
     is_part: ClassVar[bool] = False
     is_deletable: ClassVar[bool] = False
@@ -156,7 +178,8 @@ class RecordView(ModelView):
         """Return this view as a role sees it: what is hidden is in none of its lists."""
         hidden = permits.fields(self.identity, Effect.HIDDEN) - self._keys()
         readonly = permits.fields(self.identity, Effect.READONLY)
-        if not hidden and not readonly:
+        denied = {action for action in _WRITING if not permits.allows(self.identity, action)}
+        if not hidden and not readonly and not denied:
             return self
         seen = copy(self)
         gone = hidden | {relation for key, relation in self.relations().items() if key in hidden}
@@ -164,8 +187,10 @@ class RecordView(ModelView):
         for name in _LISTS_OF_NAMES:
             kept = tuple(item for item in getattr(self, name) if item not in gone)
             vars(seen)[name] = kept
-        for name in ("editable", "creatable"):
-            vars(seen)[name] = tuple(x for x in getattr(seen, name) if x not in readonly)
+        for name, action in (("editable", Action.EDIT), ("creatable", Action.CREATE)):
+            kept = tuple(item for item in getattr(seen, name) if item not in readonly)
+            vars(seen)[name] = () if action in denied else kept
+        vars(seen)["is_deletable"] = self.is_deletable and Action.DELETE not in denied
         if hidden and not self._searches_only({c.key for c in self.search} - hidden):
             vars(seen)["search"], vars(seen)["is_found_by_name"] = (), False
         vars(seen)["time_column"] = "" if self.time_column in hidden else self.time_column

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 
-from admin.records import RecordView, Related
+from admin.records import Inline, RecordView, Related
 from admin.rendering import words
 from domain.market.models import Instrument
 from domain.research.models import (
@@ -36,6 +36,7 @@ class WatchlistView(RecordView, model=Watchlist):
     editable = ("name", "description")
     creatable = ("user_id", "name", "description")
     is_deletable = True
+    inlines = (Inline("Instruments", "watchlist-items", "watchlist_id", same=("user_id",)),)
     related = (Related("Instruments", "watchlist-items", "watchlist_id", is_shown=True),)
 
 
@@ -60,6 +61,10 @@ class WatchlistItemView(RecordView, model=WatchlistItem):
         "note",
     )
     is_deletable = True
+
+    def option(self, record: Any) -> str:
+        """Return what is watched."""
+        return str(record.instrument)
 
 
 class ScreenerView(RecordView, model=Screener):

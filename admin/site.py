@@ -26,6 +26,7 @@ from admin import (
 )
 from admin.account import AccountPages
 from admin.answering import Answering
+from admin.attaching import Attaching
 from admin.booking import Booking
 from admin.confirming import Confirming
 from admin.dashboard import Dashboard
@@ -69,6 +70,7 @@ _GROUPS: Final = (
     Series,
     Booking,
     Answering,
+    Attaching,
     Delivering,
     Tables,
 )

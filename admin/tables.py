@@ -1,5 +1,6 @@
 """The pages that every table has: its list, its export, a record, its forms, its deletion."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -9,10 +10,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from admin.addressing import address, key_of
+from admin import inlines
+from admin.addressing import address, identifier, key_of, parsed_key
 from admin.deleting import dependents_of
 from admin.detailing import read_details
 from admin.exporting import export_csv
+from admin.inlines import Group
 from admin.listing import Listing, read_page
 from admin.looking_up import labels_of, look_up
 from admin.office import BOTH, GET, Office, for_writers
@@ -115,16 +118,27 @@ class Tables:
             raise HTTPException(405, f"{view.name_plural} are not made here.")
         fields = view.fields(view.creatable)
         if request.method != "POST":
-            draft = Draft.empty(fields, view.defaults())
+            draft = Draft.empty(fields, await self._beginnings(request, view))
             return await self._form(request, view, draft)
-        draft = Draft.submitted(fields, await _form_of(request))
+        form = await _form_of(request)
+        draft = Draft.submitted(fields, form)
         async with self.office.db.transaction(staff=staff_of(request).name) as unit:
             record = await create(unit, view, draft)
             if record is None:
                 await unit.session.rollback()
         if record is None:
             return await self._form(request, view, draft)
-        return RedirectResponse(f"{address(request, view, record)}?done=created", 303)
+        request.path_params["pk"] = identifier(view, record)
+        return self._onward(request, view, str(form.get("then", "")), "created")
+
+    async def _beginnings(self, request: Request, view: RecordView) -> Mapping[str, Any]:
+        """Return what a new record starts with: the values of the one it is to be like, if any."""
+        like = request.query_params.get("like")
+        if not like:
+            return view.defaults()
+        async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
+            record = await view.rows(unit).get(parsed_key(view, like))
+        return {name: getattr(record, name) for name in view.creatable}
 
     async def edit(self, request: Request) -> Response:
         """Show a record's form, or write the fields that changed."""
@@ -132,20 +146,35 @@ class Tables:
         if not view.may_edit(request):
             raise HTTPException(405, f"{view.name_plural} are not edited here.")
         key, fields = key_of(view, request), view.fields(view.editable)
+        groups = inlines.groups_of(view, request)
         if request.method != "POST":
             async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
                 record = await view.rows(unit).get(key)
-            return await self._form(request, view, Draft.of(fields, record))
-        draft = Draft.submitted(fields, await _form_of(request))
+                await inlines.stored(unit, groups, record)
+            return await self._form(request, view, Draft.of(fields, record), groups)
+        form = await _form_of(request)
+        draft = Draft.submitted(fields, form)
+        inlines.submitted(groups, form)
         async with self.office.db.transaction(staff=staff_of(request).name) as unit:
             is_saved = await save(unit, view, key, draft)
+            if groups and is_saved:
+                parent = await view.rows(unit).get(key)
+                is_saved = await inlines.save_children(unit, groups, parent)
             if not is_saved:
                 await unit.session.rollback()
         if not is_saved:
-            return await self._form(request, view, draft)
-        path = f"{root_of(request)}/{view.identity}/details"
-        word = "saved" if draft.changed() else "unchanged"
-        return RedirectResponse(f"{path}/{request.path_params['pk']}?done={word}", 303)
+            return await self._form(request, view, draft, groups)
+        word = "saved" if draft.changed() or inlines.is_changed(groups) else "unchanged"
+        return self._onward(request, view, str(form.get("then", "")), word)
+
+    def _onward(self, request: Request, view: RecordView, then: str, word: str) -> Response:
+        """Return where a saved form leads: to its record, the form again, or another new one."""
+        own = request.path_params["pk"]
+        goals = {"continue": f"edit/{own}"}
+        if view.may_create(request):
+            goals["another"] = "create"
+        goal = goals.get(then, f"details/{own}")
+        return RedirectResponse(f"{root_of(request)}/{view.identity}/{goal}?done={word}", 303)
 
     async def delete(self, request: Request) -> Response:
         """Ask whether to delete a record, or delete it."""
@@ -177,7 +206,9 @@ class Tables:
             return ""
         return view.title(await view.rows(unit).get(key_of(view, request)))
 
-    async def _form(self, request: Request, view: RecordView, draft: Draft) -> Response:
+    async def _form(
+        self, request: Request, view: RecordView, draft: Draft, groups: Sequence[Group] = ()
+    ) -> Response:
         async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
             draft.labels = await labels_of(unit, draft.fields, draft.texts)
             named = await self._title(request, view, unit)
@@ -185,8 +216,10 @@ class Tables:
         back = f"{root_of(request)}/{view.identity}/" + (f"details/{own}" if own else "list")
         title = f"{'Edit' if own else 'New'} {view.name.lower()}"
         context = {"view": view, "draft": draft, "title": title, "back": back}
-        context["record_title"] = named
-        status = 409 if draft.is_stale else 422 if draft.errors else 200
+        context |= {"record_title": named, "groups": groups}
+        drafts = [draft, *(child.draft for group in groups for child in group.children)]
+        is_stale, is_wrong = (any(getattr(d, n) for d in drafts) for n in ("is_stale", "errors"))
+        status = 409 if is_stale else 422 if is_wrong else 200
         return self.office.pages.render(request, "form.html", context, status=status)
 
 

@@ -134,12 +134,22 @@ async def save(unit: UnitOfWork, view: RecordView, ident: Any, draft: Draft) -> 
     return True
 
 
-async def create(unit: UnitOfWork, view: RecordView, draft: Draft) -> Any:
-    """Insert the record of `draft`; return it, or None when the form shows errors."""
+async def create(
+    unit: UnitOfWork, view: RecordView, draft: Draft, own: Mapping[str, Any] | None = None
+) -> Any:
+    """Insert the record of `draft`; return it, or None when the form shows errors.
+
+    Args:
+        unit: A unit of staff.
+        view: The view of the record.
+        draft: The form.
+        own: Values that the form does not have.
+    """
     values = draft.values(draft.texts)
     if draft.errors:
         return None
     given = {name: value for name, value in values.items() if value is not None}
+    given |= own or {}
     try:
         record = view.rows(unit).add(view.model(**given))
         await unit.flush()
@@ -147,6 +157,26 @@ async def create(unit: UnitOfWork, view: RecordView, draft: Draft) -> Any:
         draft.note(error)
         return None
     return record
+
+
+async def remove(unit: UnitOfWork, view: RecordView, ident: Any, draft: Draft) -> bool:
+    """Delete the record of `draft`; return False when somebody changed it since it was shown."""
+    record = await view.rows(unit).lock(ident)
+    if record is None:
+        return True
+    stored = Draft.of(draft.fields, record)
+    if stored.version != draft.version or any(
+        _normal(text) != _normal(draft.rendered[name]) for name, text in stored.texts.items()
+    ):
+        await _compare(unit, view, ident, draft)
+        return False
+    try:
+        await view.rows(unit).remove(record)
+        await unit.flush()
+    except (ConstraintViolation, RejectedValue) as error:
+        draft.note(error)
+        return False
+    return True
 
 
 async def _is_untouched(unit: UnitOfWork, view: RecordView, ident: Any, draft: Draft) -> bool:

@@ -224,6 +224,22 @@ function guard(form) {
   });
 }
 
+// One more line for a child: a copy of the blank one, with a number of its own.
+function addChild(group) {
+  const number = Date.now().toString(36);
+  const line = group.querySelector("template").content.cloneNode(true);
+  for (const element of line.querySelectorAll("[name], [id], [for], [aria-describedby]")) {
+    for (const name of ["name", "id", "for", "aria-describedby"]) {
+      if (element.hasAttribute(name)) element.setAttribute(name, element.getAttribute(name).replace("|new-N|", `|new-${number}|`));
+    }
+  }
+  const fields = [...line.querySelectorAll("input[data-lookup]")];
+  const first = line.querySelector("input:not([type=hidden]), select, textarea");
+  group.querySelector("[data-add-child]").before(line);
+  for (const field of fields) new Reference(field);
+  first.focus();
+}
+
 // The address must not say again on a reload what was done once.
 function forgetDone() {
   const address = new URL(location.href);
@@ -250,4 +266,7 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   for (const field of document.querySelectorAll("input[data-lookup]")) new Reference(field);
   for (const form of document.querySelectorAll("form.form")) guard(form);
+  for (const group of document.querySelectorAll("[data-children]")) {
+    group.querySelector("[data-add-child]")?.addEventListener("click", () => addChild(group));
+  }
 });

@@ -59,7 +59,7 @@
     }
 
     async begin() {
-      const found = await this.read();
+      const found = await this.begun();
       if (!found || !this.has(found)) return;
       const fallback = [...this.holder.children];
       this.holder.append(this.tools, this.legend, this.stage);
@@ -85,6 +85,10 @@
         });
         observer.observe(this.stage);
       });
+    }
+
+    begun() {
+      return this.read();
     }
 
     async read(more = {}) {
@@ -207,6 +211,14 @@
   // ── bars ──────────────────────────────────────────────────────────────────────────────────
 
   class Bars extends Chart {
+    // The newest bars, or those around the instant of the page when it lies before them.
+    async begun() {
+      const found = await this.read();
+      const at = Number(this.holder.dataset.at ?? 0);
+      const isBefore = at && found && !found.is_all && found.bars[0][0] > at;
+      return isBefore ? this.read({ before: at + 180 * DAY }) : found;
+    }
+
     has(found) {
       return found.bars.length > 1;
     }
@@ -242,8 +254,16 @@
       this.chart.applyOptions({ timeScale: { timeVisible: isIntraday } });
       this.#set();
       const shown = Math.min(this.bars.length, Math.max(60, Math.floor(this.stage.clientWidth / 5)));
-      this.chart.timeScale().setVisibleLogicalRange({ from: this.bars.length - shown, to: this.bars.length + 4 });
+      const end = this.#endAt(shown);
+      this.chart.timeScale().setVisibleLogicalRange({ from: end - shown, to: end + 4 });
       this.say({});
+    }
+
+    // Where the shown bars end: at the newest, or so that the instant of the page is inside.
+    #endAt(shown) {
+      const at = Number(this.holder.dataset.at ?? 0);
+      const index = this.bars.findIndex((bar) => bar[0] >= at);
+      return at && index >= 0 ? Math.min(this.bars.length, index + Math.round(shown / 3)) : this.bars.length;
     }
 
     // What lies further in the past is read when somebody looks there.

@@ -37,6 +37,7 @@ class Page(HTMLParser):
         self._area: str | None = None
         self._select: str | None = None
         self._tag = ""
+        self._is_blank = False
         self.feed(html)
 
     @property
@@ -68,13 +69,15 @@ class Page(HTMLParser):
         if tag == "form":
             self._form = Form(given.get("action", ""), given.get("method", "get"))
             self.forms.append(self._form)
-        if self._form is not None:
+        self._is_blank = self._is_blank or tag == "template"
+        if self._form is not None and not self._is_blank:
             self._control(tag, given)
 
     def _control(self, tag: str, given: dict[str, str]) -> None:
         assert self._form is not None
         name = given.get("name", "")
-        if tag == "input":
+        is_off = given.get("type") in {"checkbox", "radio"} and "checked" not in given
+        if tag == "input" and not is_off:
             self._form.values[name] = given.get("value", "")
         elif tag == "textarea":
             self._area = name
@@ -91,6 +94,8 @@ class Page(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":
             self._form = None
+        elif tag == "template":
+            self._is_blank = False
         elif tag == "textarea" and self._form is not None and self._area is not None:
             # A browser drops the one line feed that follows the tag.
             self._form.values[self._area] = self._form.values[self._area].removeprefix("\n")

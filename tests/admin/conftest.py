@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +23,9 @@ Enter = Callable[..., Awaitable[AsyncClient]]
 
 
 @pytest.fixture
-async def app(migrated_database: str) -> AsyncIterator[Starlette]:
-    quick = Settings(statement_timeout=20, pool_size=4, pool_overflow=10)
+async def app(migrated_database: str, tmp_path: Path) -> AsyncIterator[Starlette]:
+    objects = f"file://{tmp_path / 'objects'}"
+    quick = Settings(statement_timeout=20, pool_size=4, pool_overflow=10, storage_url=objects)
     application = create_app(quick, url=migrated_database)
     async with application.router.lifespan_context(application):
         yield application
