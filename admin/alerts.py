@@ -16,6 +16,7 @@ class AlertView(RecordView, model=Alert):
     """Rules."""
 
     name, name_plural, path = "Alert", "Alerts", "alerts"
+    powers = ("answer",)
     panel = "panels/alert.html"
     category = _CATEGORY
     about = "Rules that watch values. They fire once a crossing, bar or day, and never twice."
@@ -94,6 +95,7 @@ class AlertEventView(RecordView, model=AlertEvent):
     """Firings."""
 
     name, name_plural, path = "Alert event", "Alert events", "alert-events"
+    powers = ("answer",)
     panel = "panels/alert_event.html"
     category = _CATEGORY
     about = "Firings of rules, and what programs reported. What happened is never edited."

@@ -1,7 +1,7 @@
 """Builds the application: the admin, live data, health checks, and what protects them all."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from admin.doors import Doorkeeper, HouseRules
 from admin.pages import Pages
@@ -21,6 +22,7 @@ from admin.site import Site
 from admin.sockets import Sockets
 from admin.tracing import RequestIds
 from domain.database import Database
+from domain.ops.deploying import refuse_unsafe
 from domain.ops.health import readiness
 from domain.realtime import open_live
 from domain.settings import Environment, Settings
@@ -37,9 +39,10 @@ def create_app(
         rules: Limits of live connections.
 
     Raises:
-        ConfigurationError: A setting is wrong.
+        ConfigurationError: A setting is wrong, or not safe for production.
     """
     chosen = settings or Settings.load()
+    refuse_unsafe(chosen, url)
     is_https = chosen.environment is Environment.PRODUCTION
 
     @asynccontextmanager
@@ -48,11 +51,12 @@ def create_app(
             Database(url, settings=chosen) as db,
             open_live(chosen, address=db.redis_address) as live,
         ):
-            door = Doorkeeper(db, live, SignIn(db, chosen, Pages()), rules=rules)
+            sign_in = SignIn(db, chosen, Pages())
+            door = Doorkeeper(db, live, sign_in, rules=rules)
             app.state.db = db
             app.state.sockets = Sockets(door)
-            app.state.site = Site(app, db, chosen, door=door)
-            async with door.on_duty():
+            app.state.site = site = Site(app, db, sign_in, door=door)
+            async with aclosing(site), door.on_duty():
                 # A server that stops lets open connections say goodbye first.
                 yield {"dismiss": door.dismiss}
 
@@ -65,6 +69,7 @@ def create_app(
         ],
         middleware=[
             Middleware(RequestIds),
+            Middleware(ProxyHeadersMiddleware, trusted_hosts=list(chosen.trusted_proxies)),
             Middleware(SecureHeaders, is_https=is_https),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(chosen.allowed_hosts)),
             Middleware(SameOriginWrites),

@@ -141,6 +141,7 @@ async def read_details(unit: Unit, view: RecordView, key: Any, *, zone: str, roo
     lines = [_line(view, record, name, names, zone=zone, root=root) for name in view.visible()]
     said = [line for line in lines if line.name not in _BOOKKEEPING and not line.is_empty]
     own = identifier(view, record)
+    seen = {other.identity for other in REFERENCES.values()}
     return Details(
         record=record,
         title=view.heading(record),
@@ -152,6 +153,7 @@ async def read_details(unit: Unit, view: RecordView, key: Any, *, zone: str, roo
         related=[
             (item.label, f"{root}/{item.identity}/list?{urlencode(_narrowed(item, record, own))}")
             for item in view.related
+            if item.identity in seen
         ],
         parts=await _parts(unit, view, record, zone=zone, root=root),
     )
@@ -161,7 +163,7 @@ async def _parts(unit: Unit, view: RecordView, record: Any, *, zone: str, root: 
     views = {other.identity: other for other in REFERENCES.values()}
     parts = []
     for item in view.related:
-        if item.is_shown:
+        if item.is_shown and item.identity in views:
             query = _narrowed(item, record, identifier(view, record))
             listing = Listing(views[item.identity], QueryParams(query), zone)
             page = await read_page(unit, listing, root, size=PART_SIZE)

@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import Final
 from uuid import UUID
 
-from admin.signing_in import READERS, SignIn
+from admin.signing_in import SignIn
 from domain.cache.keys import Keyspace
 from domain.database import Database
 from domain.db.unit import Unit
@@ -139,12 +139,16 @@ class Doorkeeper:
             return await self._by_session(token)
         async with self._db.transaction(system="live data") as unit:
             found = await authenticate(unit, token)
-        return None if found is None else _guest(found[0], token, has_key=True)
+        return None if found is None else await self._guest(found[0], token, has_key=True)
 
     async def _by_session(self, token: str) -> Guest | None:
         async with self._db.transaction(system="live data") as unit:
             user = await resume_session(unit, token, self._lifetime)
-        return None if user is None else _guest(user, token, has_key=False)
+        return None if user is None else await self._guest(user, token, has_key=False)
+
+    async def _guest(self, user: User, token: str, *, has_key: bool) -> Guest:
+        is_staff = await self._sign_in.sees_all(user.role)
+        return Guest(user.id, is_staff, token_hash(token), has_key)
 
     @contextmanager
     def admitted(self, guest: Guest) -> Iterator[Visit | None]:
@@ -214,7 +218,7 @@ class Doorkeeper:
         async with self._db.read(system="live data") as unit:
             for guest in guests:
                 user = await self._user(unit, guest)
-                if user is None or (user.role in READERS) != guest.is_staff:
+                if user is None or await self._sign_in.sees_all(user.role) != guest.is_staff:
                     gone.add(guest)
         for visit in self.visits:
             if visit.guest in gone:
@@ -226,7 +230,3 @@ class Doorkeeper:
             return None if key is None else key[0]
         session = await find_session(unit, guest.digest, self._lifetime)
         return None if session is None else session[0]
-
-
-def _guest(user: User, token: str, *, has_key: bool) -> Guest:
-    return Guest(user.id, user.role in READERS, token_hash(token), has_key)

@@ -10,6 +10,8 @@ from domain.identity.models import (
     ApiKey,
     NotificationAddress,
     OAuthToken,
+    SecondFactor,
+    Ticket,
     User,
     UserPreferences,
     UserSession,
@@ -22,6 +24,7 @@ class UserView(RecordView, model=User):
     """People and services."""
 
     name, name_plural, path = "User", "Users", "users"
+    powers = ("create", "reset", "give-role", "lock")
     panel = "panels/user.html"
     category = _CATEGORY
     is_for_administrators = True
@@ -38,6 +41,7 @@ class UserView(RecordView, model=User):
         Related("Portfolios", "portfolios", "user_id"),
         Related("Sessions", "sessions", "user_id"),
         Related("API keys", "api-keys", "user_id"),
+        Related("Password resets", "tickets", "user_id"),
         Related("Journal", "journal-entries", "user_id"),
         Related("Alerts", "alerts", "user_id"),
         Related("Watchlists", "watchlists", "user_id"),
@@ -58,6 +62,7 @@ class UserSessionView(RecordView, model=UserSession):
     """Logins."""
 
     name, name_plural, path = "Session", "Sessions", "sessions"
+    powers = ("revoke",)
     panel = "panels/revoke.html"
     category = _CATEGORY
     about = "Logins. Revoking one ends it with the next request."
@@ -70,6 +75,7 @@ class ApiKeyView(RecordView, model=ApiKey):
     """Keys of programs."""
 
     name, name_plural, path = "API key", "API keys", "api-keys"
+    powers = ("revoke",)
     panel = "panels/revoke.html"
     category = _CATEGORY
     is_for_administrators = True
@@ -91,6 +97,31 @@ class OAuthTokenView(RecordView, model=OAuthToken):
     order = (OAuthToken.id,)
     keys = ("user_id",)
     is_deletable = True
+
+
+class SecondFactorView(RecordView, model=SecondFactor):
+    """Authenticators."""
+
+    name, name_plural, path = "Second step", "Second steps", "second-steps"
+    category = _CATEGORY
+    is_for_administrators = True
+    about = "Authenticators of logins. Their secrets are encrypted and never shown."
+    columns = ("user_id", "confirmed_at", "key_id", "updated_at")
+    order = (SecondFactor.user_id,)
+    is_newest_first = False
+
+
+class TicketView(RecordView, model=Ticket):
+    """Single-use tokens."""
+
+    name, name_plural, path = "Ticket", "Tickets", "tickets"
+    category = _CATEGORY
+    is_for_administrators = True
+    is_part = True
+    about = "Password resets and second steps under way. The tokens themselves are not stored."
+    columns = ("purpose", "user_id", "issued_by", "issued_at", "expires_at", "used_at")
+    order = (Ticket.id,)
+    keys = ("user_id",)
 
 
 class NotificationAddressView(RecordView, model=NotificationAddress):
@@ -133,6 +164,8 @@ VIEWS = (
     UserSessionView,
     ApiKeyView,
     OAuthTokenView,
+    SecondFactorView,
+    TicketView,
     NotificationAddressView,
     UserPreferencesView,
 )

@@ -80,7 +80,9 @@ def groups_of(view: RecordView, request: Request) -> list[Group]:
     views = {other.identity: other for other in REFERENCES.values()}
     groups = []
     for inline in view.inlines:
-        child = views[inline.identity]
+        child = views.get(inline.identity)
+        if child is None:
+            continue
         if child.may_edit(request) or child.may_create(request):
             may_add, may_remove = child.may_create(request), child.may_delete(request)
             groups.append(Group(inline, child, may_add, may_remove))

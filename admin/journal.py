@@ -180,6 +180,7 @@ class AttachmentView(RecordView, model=Attachment):
     """Attachments."""
 
     name, name_plural, path = "Attachment", "Attachments", "attachments"
+    powers = ("create", "delete")
     category = _CATEGORY
     about = "Screenshots and files of entries; their bytes are in the object store."
     columns = ("filename", "entry", "content_type", "size", "caption", "created_at")

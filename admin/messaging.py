@@ -31,6 +31,7 @@ class FailedDeliveryView(RecordView, model=FailedDelivery):
     """Messages that consumers could not handle."""
 
     name, name_plural, path = "Failed delivery", "Failed deliveries", "failed-deliveries"
+    powers = ("answer",)
     panel = "panels/failed_delivery.html"
     category = "Messaging"
     about = "Messages that a consumer could not handle: tried again, or dead."

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from admin.pages import Pages
+from admin.permits import AsSeen
 from admin.records import RecordView
 from admin.signing_in import staff_of
 from domain.database import Database
@@ -32,16 +33,19 @@ class Office:
 
     db: Database
     pages: Pages
-    views: dict[str, RecordView]
+    views: AsSeen[RecordView]
 
     def view_of(self, request: Request) -> RecordView:
         """Return the view that the path names.
 
         Raises:
-            HTTPException: 404 when there is none.
+            HTTPException: 404 when there is none, 403 when this role may not read it.
         """
-        view = self.views.get(request.path_params["identity"])
+        name = request.path_params["identity"]
+        view: RecordView | None = self.views.get(name)
         if view is None:
+            if any(other.identity == name for other in self.views.everything()):
+                raise HTTPException(403, "Your role does not allow this.")
             raise HTTPException(404, "There is no such table.")
         return view
 

@@ -4,9 +4,11 @@ A view is a sqladmin `ModelView`, so its name, icon, category and menu work as p
 Its data path is ours: `admin.listing` reads pages, `admin.writing` writes changed fields only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, Final
 
 from sqladmin import ModelView
 from sqlalchemy import Column, ColumnElement, Date, Integer, Numeric, Select, Table, inspect
@@ -15,16 +17,26 @@ from sqlalchemy.sql.schema import ScalarElementColumnDefault
 from starlette.requests import Request
 
 from admin.fields import Field, field_for, help_of
+from admin.permits import DOTS, AsSeen, Masked, named
 from admin.signing_in import staff_of
 from domain.audit.policies import Kept, history_of
 from domain.database import Reader
-from domain.db.orm import Versioned
+from domain.db.orm import Base, Versioned
 from domain.db.repository import Repository
 from domain.db.types import ExactNumeric
 from domain.db.unit import Unit
+from domain.identity.models import Effect
+from domain.identity.permissions import Action, Permits
 
-REFERENCES: dict[str, "RecordView"] = {}
+REFERENCES: AsSeen["RecordView"] = AsSeen()
 """The view of each ``schema.table``, filled as views are registered: where foreign keys lead."""
+
+_LISTS_OF_NAMES: Final = (
+    "columns", "filters", "keys", "pickers", "prose", "editable", "creatable",
+)  # fmt: skip
+
+
+_WRITING: Final = (Action.CREATE, Action.EDIT, Action.DELETE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,7 @@ class RecordView(ModelView):
         about: One sentence that says what the table is for.
         hint: A command or call that fills the table, shown while it is empty.
         hint_about: What leads to records, in words, shown while there are none.
+        powers: What else may be done with records: permissions besides those of every table.
         panel: Template of what may be done with a record, below what it says.
         head_panel: Template of the buttons beside a record's heading.
         board: Template of the figures and charts that a record's page begins with.
@@ -117,6 +130,7 @@ class RecordView(ModelView):
     about: ClassVar[str] = ""
     hint: ClassVar[str] = ""
     hint_about: ClassVar[str] = ""
+    powers: ClassVar[Sequence[str]] = ()
     panel: ClassVar[str] = ""
     head_panel: ClassVar[str] = ""
     board: ClassVar[str] = ""
@@ -126,21 +140,82 @@ class RecordView(ModelView):
 
     # ── what may be done ─────────────────────────────────────────────────────────────────────
 
+    hidden: frozenset[str] = frozenset()
+    """Attributes and relations that whoever asks may not see."""
+
+    readonly: frozenset[str] = frozenset()
+    """Attributes that whoever asks may not change."""
+
+    def may_read(self, request: Request) -> bool:
+        """Return whether this member of staff may see records here."""
+        return staff_of(request).may(self.identity, Action.READ)
+
+    def may_export(self, request: Request) -> bool:
+        """Return whether this member of staff may take lists away."""
+        return staff_of(request).may(self.identity, Action.EXPORT)
+
     def may_edit(self, request: Request) -> bool:
         """Return whether this member of staff may change records here."""
-        return bool(self.editable) and self._may_write(request)
+        return bool(self.editable) and staff_of(request).may(self.identity, Action.EDIT)
 
     def may_create(self, request: Request) -> bool:
         """Return whether this member of staff may make records here."""
-        return bool(self.creatable) and self._may_write(request)
+        return bool(self.creatable) and staff_of(request).may(self.identity, Action.CREATE)
 
     def may_delete(self, request: Request) -> bool:
         """Return whether this member of staff may delete records here."""
-        return self.is_deletable and self._may_write(request)
+        return self.is_deletable and staff_of(request).may(self.identity, Action.DELETE)
 
-    def _may_write(self, request: Request) -> bool:
-        staff = staff_of(request)
-        return staff.may_manage_users if self.is_for_administrators else staff.may_write
+    def actions(self) -> Sequence[str]:
+        """Return what may be done here at all: the permissions that roles may be given."""
+        offered: list[str] = [Action.READ, Action.EXPORT]
+        makes = bool(self.creatable) or "create" in self.powers
+        written = ((makes, Action.CREATE), (self.editable, Action.EDIT))
+        offered += [action for is_offered, action in written if is_offered]
+        offered += [Action.DELETE] if self.is_deletable else []
+        return [*offered, *(power for power in self.powers if power not in offered)]
+
+    def seen_by(self, permits: Permits) -> "RecordView":
+        """Return this view as a role sees it: what is hidden is in none of its lists."""
+        hidden = permits.fields(self.identity, Effect.HIDDEN) - self._keys()
+        readonly = permits.fields(self.identity, Effect.READONLY)
+        denied = {action for action in _WRITING if not permits.allows(self.identity, action)}
+        if not hidden and not readonly and not denied:
+            return self
+        seen = copy(self)
+        gone = hidden | {relation for key, relation in self.relations().items() if key in hidden}
+        seen.hidden, seen.readonly = gone, readonly
+        for name in _LISTS_OF_NAMES:
+            kept = tuple(item for item in getattr(self, name) if item not in gone)
+            vars(seen)[name] = kept
+        for name, action in (("editable", Action.EDIT), ("creatable", Action.CREATE)):
+            kept = tuple(item for item in getattr(seen, name) if item not in readonly)
+            vars(seen)[name] = () if action in denied else kept
+        vars(seen)["is_deletable"] = self.is_deletable and Action.DELETE not in denied
+        if hidden and not self._searches_only({c.key for c in self.search} - hidden):
+            vars(seen)["search"], vars(seen)["is_found_by_name"] = (), False
+        vars(seen)["time_column"] = "" if self.time_column in hidden else self.time_column
+        if any(column.key in hidden for column in self.order):
+            # An order that nobody sees would still tell, and its cursors hold the values.
+            vars(seen)["order"] = tuple(getattr(self.model, name) for name in sorted(self._keys()))
+        vars(seen)["visible"] = lambda: [name for name in self.visible() if name not in hidden]
+        if hidden:
+            for name in ("title", "heading", "option"):
+                vars(seen)[name] = partial(_named, seen, getattr(self, name))
+        return seen
+
+    def _searches_only(self, seen: set[str]) -> bool:
+        """Return whether the search looks at nothing else; a view's own may look anywhere."""
+        is_plain = type(self).search_condition is RecordView.search_condition
+        return is_plain and seen == {column.key for column in self.search}
+
+    def is_key(self, name: str) -> bool:
+        """Return whether an attribute is part of the key that addresses a record."""
+        return name in self._keys()
+
+    def _keys(self) -> frozenset[str]:
+        mapper = self.mapper
+        return frozenset(mapper.get_property_by_column(c).key for c in mapper.primary_key)
 
     # ── what is shown ────────────────────────────────────────────────────────────────────────
 
@@ -206,7 +281,7 @@ class RecordView(ModelView):
         """Return the view behind each foreign key that names one record: attribute to view."""
         found = {}
         for attribute in self.mapper.column_attrs:
-            for key in attribute.columns[0].foreign_keys:
+            for key in () if attribute.key in self.hidden else attribute.columns[0].foreign_keys:
                 view = REFERENCES.get(key.column.table.fullname)
                 if view is not None and key.column.primary_key:
                     found[attribute.key] = view
@@ -242,7 +317,7 @@ class RecordView(ModelView):
 
     def title(self, record: Any) -> str:
         """Return the name of a record."""
-        has_name = "__str__" in type(record).__dict__
+        has_name = isinstance(record, Masked) or "__str__" in type(record).__dict__
         return str(record) if has_name else self.name
 
     def currency_of(self, record: Any) -> str:
@@ -269,7 +344,7 @@ class RecordView(ModelView):
     def title_of(self, related: Any) -> str:
         """Return the name of a record of any view."""
         view = REFERENCES.get(inspect(type(related)).local_table.fullname)
-        return view.title(related) if view else str(related)
+        return view.title(related) if view else DOTS
 
     # ── what is changed ──────────────────────────────────────────────────────────────────────
 
@@ -298,3 +373,18 @@ class RecordView(ModelView):
             if isinstance(default, ScalarElementColumnDefault):
                 values[name] = default.arg
         return values
+
+
+def mask(value: Any) -> Any:
+    """Return what whoever asks may see of a record that another one leads to."""
+    if not isinstance(value, Base):
+        return value
+    mapper: Any = inspect(type(value))
+    view = REFERENCES.get(mapper.local_table.fullname)
+    if view is None:
+        return Masked(value, frozenset(mapper.column_attrs.keys()), mask)
+    return Masked(value, view.hidden, mask) if view.hidden else value
+
+
+def _named(view: RecordView, write: Callable[[Any], str], record: Any) -> str:
+    return named(write, Masked(record, view.hidden, mask), view.name)

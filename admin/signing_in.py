@@ -1,11 +1,12 @@
-"""Who is there: the login page, the cookie, and the gate in front of every other page.
+"""Who is there: the login pages, the cookies, and the gate in front of every other page.
 
-Everything is refused that is not login, statics or health, unless a live session of a member of
-staff comes with the request.
+Everything is refused that is not login, reset, statics or health, unless a live session of a
+member of staff comes with the request. A login that still lacks its second step is no session: it
+is a ticket of five minutes in a cookie of its own.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import quote
@@ -15,27 +16,51 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from admin.pages import MenuArea, Pages, root_of
+from admin.permits import asking
 from admin.shielding import is_local_path
-from admin.throttling import Throttle
+from admin.throttling import SECOND_STEP, address_of, login_claims
 from domain.audit.recording import record
-from domain.database import Database
+from domain.cache.keys import Keyspace
+from domain.cache.throttling import Claim, Throttle
+from domain.clock import now
+from domain.database import Database, Worker
 from domain.db.unit import UnitOfWork
-from domain.identity.models import Role, User
+from domain.errors import ConfigurationError
+from domain.identity.cached import permits_of
+from domain.identity.encryption import Keyring, keyring_of
+from domain.identity.models import Role, TicketPurpose, User, UserSession
+from domain.identity.permissions import READERS, Permits
+from domain.identity.second_factors import Verdict, check_code, has_second_factor
 from domain.identity.signing_in import (
     Lifetime,
     Visitor,
     check_password,
     close_session,
     open_session,
-    resume_session,
+    resume_login,
 )
+from domain.identity.tickets import LIVES, holder_of, issue_ticket, use_ticket
 from domain.settings import Environment, Settings
 
-WRITERS: Final = frozenset({Role.ADMIN, Role.MANAGER})
-READERS: Final = WRITERS | {Role.ANALYST, Role.VIEWER}
-"""Roles that enter the admin; traders, users and services use the library."""
+SURE_FOR: Final = timedelta(minutes=10)
+"""How long after people proved who they are dangerous actions do not ask again."""
 
+THEMES: Final = ("light", "dark")
+
+VERDICTS: Final = {
+    Verdict.WRONG: "This code is wrong.",
+    Verdict.USED: "This code was used already. Wait for the next one.",
+    Verdict.OTHER_TIME: (
+        "This code belongs to another time: the clock of your authenticator is wrong. "
+        "Let it set its time automatically, then try again."
+    ),
+}
+"""What people are told of a code that does not open."""
+
+_NOTHING: Final = Permits(Role.SERVICE)
 _REFUSED: Final = "User name or password is wrong."
+_OPEN: Final = ("/login", "/login/code", "/forgot", "/reset")
+_NO_KEYS: Final = "TRADEKEEP_ENCRYPTION_KEYS must be set for second steps of logins"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +69,40 @@ class Staff:
 
     Args:
         user: The account.
+        session: The login.
+        theme: light or dark; empty: as the browser wants.
+        permits: What the role may do.
     """
 
     user: User
+    session: UserSession | None = None
+    theme: str = ""
+    permits: Permits = field(default=_NOTHING)
 
     @property
     def name(self) -> str:
         """The name under which changes are recorded."""
         return self.user.username
 
+    def may(self, resource: str, action: str) -> bool:
+        """Return whether the role may do this."""
+        return self.permits.allows(resource, action)
+
     @property
     def may_write(self) -> bool:
-        """Whether the role may change anything."""
-        return self.user.role in WRITERS
+        """Whether the role may change anything at all."""
+        return self.permits.writes_anything
 
     @property
     def may_manage_users(self) -> bool:
-        """Whether the role may make users and give roles."""
-        return self.user.role is Role.ADMIN
+        """Whether the role may make users."""
+        return self.permits.allows("users", "create")
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the person proved a short while ago who they are."""
+        confirmed = self.session.confirmed_at if self.session else None
+        return confirmed is not None and now() - confirmed <= SURE_FOR
 
 
 def staff_of(request: Request) -> Staff:
@@ -83,7 +124,10 @@ class SignIn:
     def __init__(self, db: Database, settings: Settings, pages: Pages) -> None:
         self.db = db
         self.pages = pages
-        self.throttle = Throttle()
+        self.settings = settings
+        self.throttle = Throttle(db.redis_address, Keyspace(settings.cache_prefix))
+        self.guarded: frozenset[str] = frozenset()
+        """Resources in which only administrators write by default; the site says which."""
         self.is_https = settings.environment is Environment.PRODUCTION
         self.lifetime = Lifetime(
             idle=timedelta(minutes=settings.session_idle_minutes),
@@ -95,49 +139,134 @@ class SignIn:
         """The cookie's name; ``__Host-`` pins it to this host over HTTPS."""
         return "__Host-tradekeep" if self.is_https else "tradekeep"
 
+    @property
+    def step_cookie(self) -> str:
+        """The name of the cookie between the two steps of a login."""
+        return f"{self.cookie}-step"
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys that authenticators' secrets are encrypted with.
+
+        Raises:
+            ConfigurationError: There are none.
+        """
+        keys = keyring_of(self.settings)
+        if keys is None:
+            raise ConfigurationError(_NO_KEYS)
+        return keys
+
+    # ── the first step ───────────────────────────────────────────────────────────────────────
+
     async def login(self, request: Request) -> Response:
-        """Show the form, or check it and open a session."""
+        """Show the form, or check it and open a session or the second step."""
         target = request.query_params.get("next", "")
         if request.method != "POST":
             return self._form(request, target)
         form = await request.form(max_files=0, max_fields=10)
         username, password = str(form.get("username", "")), str(form.get("password", ""))
-        ip = request.client.host if request.client else ""
-        names = (f"user:{username.strip().lower()[:60]}", f"ip:{ip}")
-        if wait := self.throttle.wait_seconds(*names):
+        claims = login_claims(request, username)
+        if wait := await self.throttle.attempt(*claims):
             return self._form(request, target, error="Too many attempts.", wait=wait)
-        self.throttle.attempt(*names)
-        token = await self._open(request, username, password)
-        if token is None:
+        response = await self._enter(request, username, password)
+        if response is None:
             return self._form(request, target, error=_REFUSED)
-        self.throttle.succeeded(*names)
-        goal = target if is_local_path(target) else f"{root_of(request)}/"
-        response = RedirectResponse(goal, status_code=303)
-        response.set_cookie(
-            self.cookie,
-            token,
-            max_age=int(self.lifetime.absolute.total_seconds()),
-            httponly=True,
-            samesite="lax",
-            secure=self.is_https,
-        )
+        account, *others = claims
+        await self.throttle.forgive(account)
+        for claim in others:
+            await self.throttle.give_back(claim)
         return response
 
-    async def _open(self, request: Request, username: str, password: str) -> str | None:
-        ip = request.client.host if request.client else None
-        visitor = Visitor(ip=ip, user_agent=request.headers.get("user-agent"))
+    async def _enter(self, request: Request, username: str, password: str) -> Response | None:
         # PostgreSQL knows no NUL: such a name must look as unknown as any other.
         username = username.replace("\x00", "\N{REPLACEMENT CHARACTER}")
         async with self.db.transaction(system="login") as unit:
             user = await check_password(unit, username, password)
-            known = user or await unit.users.by_username(username)
-            is_let_in = user is not None and user.role in READERS
-            await _note(unit, "login" if is_let_in else "login-failed", known, ip)
-            if user is None or not is_let_in:
+            if user is None or user.role not in READERS:
+                known = user or await unit.users.by_username(username)
+                await _note(unit, "login-failed", known, address_of(request))
                 return None
-            if old := request.cookies.get(self.cookie):
-                await close_session(unit, old, reason="replaced by a new login")
-            return await open_session(unit, user, self.lifetime, visitor)
+            if await has_second_factor(unit, user.id):
+                ticket = await issue_ticket(unit, user, TicketPurpose.SECOND_STEP, by="login")
+                return self._to_second_step(request, ticket)
+            token = await self.admit(unit, request, user)
+        return self.welcome(request, token)
+
+    async def admit(self, unit: Worker, request: Request, user: User) -> str:
+        """Open a session for whoever has proved to be `user`, in place of the browser's old one."""
+        visitor = Visitor(ip=address_of(request), user_agent=request.headers.get("user-agent"))
+        if old := request.cookies.get(self.cookie):
+            await close_session(unit, old, reason="replaced by a new login")
+        await _note(unit, "login", user, address_of(request))
+        return await open_session(unit, user, self.lifetime, visitor)
+
+    def welcome(self, request: Request, token: str) -> Response:
+        """Return the way to where the visitor wanted, with the session's cookie."""
+        target = request.query_params.get("next", "")
+        goal = target if is_local_path(target) else f"{root_of(request)}/"
+        response = RedirectResponse(goal, status_code=303)
+        self.give_cookie(response, token)
+        if self.step_cookie in request.cookies:
+            response.delete_cookie(self.step_cookie, secure=self.is_https, httponly=True)
+        return response
+
+    def give_cookie(self, response: Response, token: str) -> None:
+        """Let the browser keep a session's token."""
+        seconds = int(self.lifetime.absolute.total_seconds())
+        self._set_cookie(response, self.cookie, token, seconds)
+
+    def _set_cookie(self, response: Response, name: str, token: str, seconds: int) -> None:
+        response.set_cookie(
+            name, token, max_age=seconds, httponly=True, samesite="lax", secure=self.is_https
+        )
+
+    # ── the second step ──────────────────────────────────────────────────────────────────────
+
+    def _to_second_step(self, request: Request, ticket: str) -> Response:
+        target = request.query_params.get("next", "")
+        query = f"?next={quote(target)}" if is_local_path(target) else ""
+        response = RedirectResponse(f"{root_of(request)}/login/code{query}", status_code=303)
+        seconds = int(LIVES[TicketPurpose.SECOND_STEP].total_seconds())
+        self._set_cookie(response, self.step_cookie, ticket, seconds)
+        return response
+
+    async def code(self, request: Request) -> Response:
+        """Ask for the code of the authenticator, or check it and open the session."""
+        target, ticket = request.query_params.get("next", ""), self._ticket(request)
+        if request.method != "POST":
+            return self._code_form(request, target)
+        form = await request.form(max_files=0, max_fields=10)
+        async with self.db.transaction(system="login") as unit:
+            user = await holder_of(unit, ticket, TicketPurpose.SECOND_STEP)
+        if user is None:
+            return self._form(request, target, error="That took too long. Log in again.")
+        if wait := await self.throttle.attempt(Claim(SECOND_STEP, str(user.id))):
+            return self._code_form(request, target, error="Too many attempts.", wait=wait)
+        verdict, response = await self._second_step(request, ticket, str(form.get("code", "")))
+        if response is None:
+            return self._code_form(request, target, error=VERDICTS[verdict])
+        await self.throttle.forgive(Claim(SECOND_STEP, str(user.id)))
+        return response
+
+    async def _second_step(
+        self, request: Request, ticket: str, code: str
+    ) -> tuple[Verdict, Response | None]:
+        async with self.db.transaction(system="login") as unit:
+            user = await holder_of(unit, ticket, TicketPurpose.SECOND_STEP)
+            if user is None or user.role not in READERS:
+                return Verdict.WRONG, None
+            verdict = await check_code(unit, self.keyring, user.id, code)
+            if not verdict.is_good:
+                await _note(unit, "login-failed", user, address_of(request))
+                return verdict, None
+            await use_ticket(unit, ticket, TicketPurpose.SECOND_STEP)
+            token = await self.admit(unit, request, user)
+        return verdict, self.welcome(request, token)
+
+    def _ticket(self, request: Request) -> str:
+        return request.cookies.get(self.step_cookie, "")
+
+    # ── afterwards ───────────────────────────────────────────────────────────────────────────
 
     async def logout(self, request: Request) -> Response:
         """End the session."""
@@ -157,15 +286,40 @@ class SignIn:
         if not token:
             return None
         async with self.db.transaction(system="session") as unit:
-            user = await resume_session(unit, token, self.lifetime)
-        return None if user is None or user.role not in READERS else Staff(user)
+            found = await resume_login(unit, token, self.lifetime)
+            if found is None or found[0].role not in READERS:
+                return None
+            user, session = found
+            wishes = await unit.preferences.find(user.id)
+        theme = "" if wishes is None else str(wishes.settings.get("theme", ""))
+        permits = await self.permits_of(user.role)
+        return Staff(user, session, theme if theme in THEMES else "", permits)
+
+    async def sees_all(self, role: Role) -> bool:
+        """Return whether a role hears what happens to all tenants, not to itself alone."""
+        return role in READERS and (await self.permits_of(role)).allows("live", "read")
+
+    async def permits_of(self, role: Role) -> Permits:
+        """Return what a role may do, from the cache."""
+        return await permits_of(self.db.cached(), role, self.guarded)
 
     def _form(
         self, request: Request, target: str, *, error: str | None = None, wait: int = 0
     ) -> Response:
+        return self._answer(request, "login.html", target, (error, wait))
+
+    def _code_form(
+        self, request: Request, target: str, *, error: str | None = None, wait: int = 0
+    ) -> Response:
+        return self._answer(request, "code.html", target, (error, wait))
+
+    def _answer(
+        self, request: Request, name: str, target: str, refusal: tuple[str | None, int]
+    ) -> Response:
+        error, wait = refusal
         status = 429 if wait else 401 if error else 200
         context = {"error": error, "wait": wait, "next": target if is_local_path(target) else ""}
-        response = self.pages.render(request, "login.html", context, status=status)
+        response = self.pages.render(request, name, context, status=status)
         if wait:
             response.headers["retry-after"] = str(wait)
         return response
@@ -185,7 +339,7 @@ async def _note(unit: UnitOfWork, action: str, user: User | None, ip: str | None
 
 
 class Gate:
-    """Lets members of staff through, and everybody to login and statics.
+    """Lets members of staff through, and everybody to login, reset and statics.
 
     Args:
         app: The admin.
@@ -206,7 +360,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if path == "/login" or path.startswith("/statics/"):
+        if path in _OPEN or path.startswith("/statics/"):
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
@@ -216,7 +370,8 @@ class Gate:
             return
         scope["tradekeep.staff"] = staff
         scope["tradekeep.menu"] = self._menu
-        await self._app(scope, receive, send)
+        with asking(staff.permits):
+            await self._app(scope, receive, send)
 
     def _to_login(self, request: Request) -> Response:
         login = f"{root_of(request)}/login"

@@ -25,27 +25,32 @@ from admin import (
     research,
     trading,
 )
+from admin.account import AccountPages
 from admin.answering import Answering
 from admin.attaching import Attaching
 from admin.booking import Booking
+from admin.confirming import Confirming
 from admin.dashboard import Dashboard
 from admin.delivering import Delivering
 from admin.doors import Doorkeeper
 from admin.history import Histories
+from admin.keys import Keys
 from admin.office import BOTH, GET, POST, Office
-from admin.pages import STATICS, KeptStatics, MenuArea, Pages, root_of
+from admin.pages import STATICS, KeptStatics, MenuArea, root_of
+from admin.permissions import PermissionPages
+from admin.permits import GUARDED, PLACES, AsSeen, guarded
 from admin.racing import Race
 from admin.records import REFERENCES, RecordView
 from admin.refusals import Refusals
+from admin.resetting import Resetting
 from admin.reviewing import Review
 from admin.searching import Search
 from admin.series import Series
 from admin.server_events import ServerEvents
-from admin.signing_in import Gate, SignIn
+from admin.signing_in import Gate, SignIn, staff_of
 from admin.staffing import Staffing
 from admin.tables import Tables
 from domain.database import Database
-from domain.settings import Settings
 
 _VIEWS: Final = (
     *trading.VIEWS,
@@ -66,7 +71,6 @@ _GROUPS: Final = (
     Review,
     Race,
     Series,
-    Staffing,
     Booking,
     Answering,
     Attaching,
@@ -76,7 +80,11 @@ _GROUPS: Final = (
 )
 """Groups of pages; what any table has stands behind the pages that some have of their own."""
 
-_PAGES: Final = {"Journal": (("Review", "review"),), "Agents": (("Race", "race"),)}
+_PAGES: Final = {
+    "Journal": (("Review", "review"),),
+    "Agents": (("Race", "race"),),
+    "Identity": (("Permissions", "permissions"),),
+}
 """Pages that are no tables: label and path, by the area of the menu that they stand in."""
 
 
@@ -86,17 +94,15 @@ class Site(Admin):
     Args:
         app: The application to mount on.
         db: An open database.
-        settings: Cookies and lifetimes.
+        sign_in: Login and logout.
         door: Lets pages listen to live data.
     """
 
-    def __init__(
-        self, app: Starlette, db: Database, settings: Settings, *, door: Doorkeeper
-    ) -> None:
+    def __init__(self, app: Starlette, db: Database, sign_in: SignIn, *, door: Doorkeeper) -> None:
         self.db = db
         self.events = ServerEvents(door)
-        self.pages = Pages()
-        self.sign_in = SignIn(db, settings, self.pages)
+        self.pages = sign_in.pages
+        self.sign_in = sign_in
         super().__init__(app, engine=db.engine, title="Tradekeep")
         for view in _VIEWS:
             # sqladmin names a view for its model; people know the plural.
@@ -104,25 +110,44 @@ class Site(Admin):
             self.add_view(view)
         for registered in self.records():
             REFERENCES[registered.table.fullname] = registered
+        sign_in.guarded = GUARDED | {
+            view.identity for view in self.records() if view.is_for_administrators
+        }
         gate = Middleware(Gate, sign_in=self.sign_in, menu=self.menu)
         self.admin.user_middleware.append(gate)
         self.admin.router.routes = self._routes()
         self.admin.router.redirect_slashes = False
         self.admin.exception_handlers = dict(Refusals(self.pages).handlers())
 
+    async def aclose(self) -> None:
+        """Finish what is under way."""
+        await self.resetting.aclose()
+        await self.sign_in.throttle.aclose()
+
     def records(self) -> list[RecordView]:
         """Return every view, in the order of the menu."""
         return [view for view in self.views if isinstance(view, RecordView)]
 
     def _routes(self) -> list[BaseRoute]:
-        views = {view.identity: view for view in self.records()}
+        views = AsSeen({view.identity: view for view in self.records()})
         office = Office(self.db, self.pages, views)
+        self.resetting = Resetting(office, self.sign_in)
+        people = (
+            self.resetting,
+            Confirming(office, self.sign_in),
+            AccountPages(office, self.sign_in),
+            Keys(office),
+            PermissionPages(office, self.sign_in),
+            Staffing(office, self.resetting),
+        )
         return [
             Mount("/statics", KeptStatics(directory=STATICS), name="statics"),
             Route("/login", self.sign_in.login, name="login", methods=BOTH),
+            Route("/login/code", self.sign_in.code, methods=BOTH),
             Route("/logout", self.sign_in.logout, name="logout", methods=POST),
-            Route("/live", self.events.stream, methods=GET),
-            *(route for group in _GROUPS for route in group(office).routes()),
+            _guarded(Route("/live", self.events.stream, methods=GET)),
+            *(_guarded(route) for group in people for route in group.routes()),
+            *(_guarded(route) for group in _GROUPS for route in group(office).routes()),
         ]
 
     def menu(self, request: Request) -> list[MenuArea]:
@@ -135,11 +160,22 @@ class Site(Admin):
             links = [
                 (view.name_plural, f"{root}/{view.identity}/list", view.identity == current)
                 for view in views
-                if isinstance(view, RecordView) and (not view.is_part or view.identity == current)
+                if isinstance(view, RecordView)
+                and view.may_read(request)
+                and (not view.is_part or view.identity == current)
             ]
             pages = [
                 (label, f"{root}/{path}", path == current)
                 for label, path in _PAGES.get(category.name, ())
+                if staff_of(request).may(*PLACES[f"/{path}"])
             ]
-            areas.append((category.name, [*pages, *links]))
+            if links or pages:
+                areas.append((category.name, [*pages, *links]))
         return areas
+
+
+def _guarded(route: BaseRoute) -> BaseRoute:
+    if not isinstance(route, Route):
+        return route
+    handler = guarded(route.path, route.endpoint)
+    return Route(route.path, handler, name=route.name, methods=list(route.methods or ()))

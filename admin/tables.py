@@ -21,12 +21,14 @@ from admin.listing import Listing, read_page
 from admin.looking_up import labels_of, look_up
 from admin.office import BOTH, GET, Office, for_writers
 from admin.pages import root_of
+from admin.permits import require
 from admin.records import RecordView
 from admin.signing_in import staff_of
 from admin.writing import Draft, create, save
 from domain.database import Reader
 from domain.errors import InvalidData, QueryTimeout, ReferenceViolation
 from domain.identity.models import Role, User
+from domain.identity.permissions import Action
 from domain.trading.models import Trade
 
 
@@ -76,9 +78,9 @@ class Tables:
     def _new_link(self, request: Request, view: RecordView) -> str:
         """Return where a record of this kind is made, if this member of staff may."""
         staff, root = staff_of(request), root_of(request)
-        if view.model is User and staff.may_manage_users:
+        if view.model is User and staff.may("users", Action.CREATE):
             return f"{root}/users/new"
-        if view.model is Trade and staff.may_write:
+        if view.model is Trade and staff.may("trades", Action.CREATE):
             portfolio = request.query_params.get("portfolio_id", "")
             return f"{root}/trades/new" + (f"?portfolio_id={quote(portfolio)}" if portfolio else "")
         return f"{root}/{view.identity}/create" if view.may_create(request) else ""
@@ -86,6 +88,7 @@ class Tables:
     async def export(self, request: Request) -> Response:
         """Stream the list as CSV, as it is filtered and ordered."""
         view = self.office.view_of(request)
+        require(view.identity, Action.EXPORT)
         listing = Listing(view, request.query_params, staff_of(request).user.timezone)
         return export_csv(self.office.db, listing, staff_of(request).name)
 

@@ -1,58 +1,40 @@
-"""Slows down guessing: counts failed logins by account and by address.
+"""How often people may try to get in: the rates; `domain.cache.throttling` counts.
 
-The counters live in this process. Behind several processes each has its own, so the limit is that
-many times higher; a shared store comes with the cache.
+Source: the rates of PyPI's warehouse.
 """
 
-from collections import OrderedDict, deque
-from datetime import datetime, timedelta
 from typing import Final
 
-from domain.clock import now
+from starlette.requests import Request
 
-_WINDOW: Final = timedelta(minutes=5)
-_ALLOWED: Final = 10
-_REMEMBERED: Final = 10_000
+from domain.cache.throttling import Claim, Rate
+
+_MINUTES: Final = 60
+_DAY: Final = 86_400
+_LONGEST_NAME: Final = 60
+
+ACCOUNT: Final = Rate("login-account", 10, 5 * _MINUTES)
+ADDRESS: Final = Rate("login-address", 10, 5 * _MINUTES)
+ANYBODY: Final = Rate("login-anybody", 1_000, 5 * _MINUTES)
+SECOND_STEP: Final = Rate("second-step", 5, 5 * _MINUTES)
+RESET_ACCOUNT: Final = Rate("reset-account", 5, _DAY)
+RESET_ADDRESS: Final = Rate("reset-address", 20, _DAY)
 
 
-class Throttle:
-    """A sliding window of failures a name: ten in five minutes."""
+def address_of(request: Request) -> str:
+    """Return where a request comes from; a trusted proxy has said so."""
+    return request.client.host if request.client else ""
 
-    def __init__(self) -> None:
-        self._failures: OrderedDict[str, deque[datetime]] = OrderedDict()
 
-    def wait_seconds(self, *names: str) -> int:
-        """Return how long these names must wait; 0 when they may try."""
-        instant = now()
-        waits = [self._wait(name, instant) for name in names]
-        return max(waits, default=0)
+def account_claim(username: str, rate: Rate = ACCOUNT) -> Claim:
+    """Return the claim of an account, known or unknown."""
+    return Claim(rate, username.strip().lower()[:_LONGEST_NAME])
 
-    def attempt(self, *names: str) -> None:
-        """Count an attempt for each of these names before it is known how it ends.
 
-        Counted first, because a hundred guesses sent at once must not all find the window empty.
-        """
-        instant = now()
-        for name in names:
-            self._failures.setdefault(name, deque()).append(instant)
-            self._failures.move_to_end(name)
-        while len(self._failures) > _REMEMBERED:
-            self._failures.popitem(last=False)
-
-    def succeeded(self, account: str, *others: str) -> None:
-        """Forget the failures of `account`, and of the others this attempt only.
-
-        Who owns one account must not clear the counter of an address by logging in.
-        """
-        self._failures.pop(account, None)
-        for name in others:
-            if failures := self._failures.get(name):
-                failures.pop()
-
-    def _wait(self, name: str, instant: datetime) -> int:
-        failures = self._failures.get(name, deque())
-        while failures and failures[0] <= instant - _WINDOW:
-            failures.popleft()
-        if len(failures) < _ALLOWED:
-            return 0
-        return int((failures[0] + _WINDOW - instant).total_seconds()) + 1
+def login_claims(request: Request, username: str) -> tuple[Claim, Claim, Claim]:
+    """Return what an attempt to log in counts for: the account, the address, everybody."""
+    return (
+        account_claim(username),
+        Claim(ADDRESS, address_of(request)),
+        Claim(ANYBODY, "everybody"),
+    )

@@ -76,6 +76,7 @@ class TradeView(RecordView, model=Trade):
     """Trades."""
 
     name, name_plural, path = "Trade", "Trades", "trades"
+    powers = ("create", "correct")
     panel, head_panel = "panels/trade.html", "panels/trade_head.html"
     category = _CATEGORY
     about = "Executions. A trade is never edited: correct or bust it on its page."
@@ -220,6 +221,7 @@ class ImportBatchView(RecordView, model=ImportBatch):
     """Imports."""
 
     name, name_plural, path = "Import", "Imports", "imports"
+    powers = ("revert",)
     panel = "panels/import.html"
     category = _CATEGORY
     about = "Broker files that were imported, with every refused row."

@@ -30,6 +30,10 @@ from domain.identity.repositories import (
     ApiKeyRepository,
     NotificationAddressRepository,
     OAuthTokenRepository,
+    RecoveryCodeRepository,
+    RolePermissionRepository,
+    SecondFactorRepository,
+    TicketRepository,
     UserPreferencesRepository,
     UserRepository,
     UserSessionRepository,
@@ -106,6 +110,7 @@ class Answers(CachedReader):
     account = answer(identity.account)
     login = answer(identity.login)
     api_key = answer(identity.api_key)
+    role_rules = answer(identity.role_rules)
 
     instrument = answer(market.instrument)
     instruments_named = answer(market.instruments_named)
@@ -195,6 +200,10 @@ class Repositories(Unit):
     oauth_tokens = repository(OAuthTokenRepository)
     preferences = repository(UserPreferencesRepository)
     notification_addresses = repository(NotificationAddressRepository)
+    second_factors = repository(SecondFactorRepository)
+    recovery_codes = repository(RecoveryCodeRepository)
+    tickets = repository(TicketRepository)
+    role_permissions = repository(RolePermissionRepository)
 
     currencies = repository(CurrencyRepository)
     instruments = repository(InstrumentRepository)

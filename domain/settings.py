@@ -4,6 +4,7 @@ The prefix is ``TRADEKEEP_``; ``DATABASE_URL`` and ``REDIS_URL`` are honoured to
 checked when they are read: a wrong one names the variable and the rule, never the secret.
 """
 
+import ipaddress
 import os
 from enum import StrEnum
 from pathlib import Path
@@ -101,14 +102,23 @@ class Settings(BaseSettings):
     cache_cold_seconds: float = Field(default=3_600, gt=0, le=604_800)
     cache_session_seconds: float = Field(default=86_400, gt=0, le=604_800)
     cache_analysis_seconds: float = Field(default=1_200, gt=0, le=604_800)
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    accepted_risks: Annotated[tuple[str, ...], NoDecode] = ()
     session_idle_minutes: int = Field(default=30, ge=1, le=1_440)
     session_hours: int = Field(default=12, ge=1, le=720)
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "trusted_proxies", "accepted_risks", mode="before")
     @classmethod
     def _split_hosts(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for part in value:
+            ipaddress.ip_network(part)
         return value
 
     @field_validator("data_dir")

@@ -32,6 +32,14 @@ function toggleTheme() {
   }
 }
 
+function forgetTheme() {
+  try {
+    localStorage.removeItem(THEME);
+  } catch {
+    // nothing was kept
+  }
+}
+
 function toggleMenu(button) {
   const isOpen = document.body.classList.toggle("menu-open");
   button.setAttribute("aria-expanded", String(isOpen));
@@ -270,6 +278,8 @@ document.addEventListener("DOMContentLoaded", () => {
       if (!confirm(form.dataset.confirm)) event.preventDefault();
     });
   }
+  // What is kept with the account counts from now on, not what this browser chose before.
+  document.querySelector("form[data-theme-form]")?.addEventListener("submit", forgetTheme);
   for (const select of document.querySelectorAll("select[data-submit]")) {
     select.addEventListener("change", () => select.form.requestSubmit());
   }

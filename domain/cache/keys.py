@@ -85,6 +85,10 @@ class Keyspace:
         """Return the key of what all processes counted (hash)."""
         return f"{self.prefix}:statistics"
 
+    def limits(self) -> str:
+        """Return what the windows begin with in which attempts to log in are counted."""
+        return f"{self.prefix}:limits"
+
     # Live data: bare JSON, prices as strings
 
     def latest_price(self, symbol: str) -> str:

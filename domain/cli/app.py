@@ -4,6 +4,7 @@ import typer
 
 from domain.cli.auditing import audit_app
 from domain.cli.caching import cache_app
+from domain.cli.checking import check_command
 from domain.cli.database import database_app
 from domain.cli.importing import import_app, import_file_command, revert_command
 from domain.cli.reports import cash_command, pnl_command, positions_command, trades_command
@@ -34,6 +35,7 @@ app.command("cash")(cash_command)
 app.command("trades")(trades_command)
 app.command("verify")(verify_command)
 app.command("health")(health_command)
+app.command("check")(check_command)
 app.add_typer(series_app, name="series")
 app.add_typer(stream_app, name="stream")
 app.add_typer(cache_app, name="cache")

@@ -18,6 +18,7 @@ from domain.db import migrations
 from domain.demo.loading import load_demo
 from domain.identity.enrolling import create_user
 from domain.identity.models import Role, User
+from domain.ops.deploying import refuse_unsafe
 from domain.ops.health import readiness
 from domain.ops.working import telling_worker
 from domain.settings import Settings
@@ -36,6 +37,7 @@ async def run_command(
     """Serve the admin and work beside it; prepares the database, and an account if needed."""
     given = {"host": host, "port": port}
     settings = Settings.load(**{name: value for name, value in given.items() if value is not None})
+    refuse_unsafe(settings)
     async with Database(settings=settings) as db:
         await _prepare(db, demo=demo)
         async with AsyncExitStack() as stack:
@@ -71,6 +73,8 @@ async def _serve(settings: Settings) -> None:
         port=settings.port,
         log_level="warning",
         server_header=False,
+        # The application itself decides which proxies it believes.
+        proxy_headers=False,
         ws_max_size=_LARGEST_MESSAGE,
         timeout_graceful_shutdown=5,
     )

@@ -10,10 +10,18 @@ from uuid import UUID
 import msgspec
 
 from domain.cache import Audience, CachedReader, Rows, Tier, cached
-from domain.cache.selecting import first_as, select_as
+from domain.cache.selecting import all_as, first_as, select_as
 from domain.clock import now
 from domain.db.unit import ReadUnit
-from domain.identity.models import ApiKey, Role, User, UserSession
+from domain.identity.models import (
+    ApiKey,
+    Effect,
+    Role,
+    RolePermission,
+    User,
+    UserSession,
+)
+from domain.identity.permissions import Permits, Rule
 from domain.identity.signing_in import Lifetime, token_hash
 
 
@@ -61,6 +69,19 @@ class ApiKeyFacts(msgspec.Struct, frozen=True):
         return self.revoked_at is None and (self.expires_at is None or now() < self.expires_at)
 
 
+class RoleRule(msgspec.Struct, frozen=True):
+    """Where a role differs from its defaults."""
+
+    resource: str
+    action: str
+    field: str
+    effect: Effect
+
+    def as_rule(self) -> Rule:
+        """Return it as `Permits` wants it."""
+        return Rule(self.resource, self.action, self.field, self.effect)
+
+
 class Caller(msgspec.Struct, frozen=True):
     """The account behind an API key, and what the key may do; no permission: read only."""
 
@@ -102,6 +123,17 @@ async def api_key(unit: ReadUnit, digest: bytes) -> ApiKeyFacts | None:
     return await first_as(unit, ApiKeyFacts, statement)
 
 
+@cached(
+    tier=Tier.SESSION,
+    audience=Audience.SYSTEM,
+    stale_by=[Rows(RolePermission, role="role").ignoring("created_at", "updated_at")],
+)
+async def role_rules(unit: ReadUnit, role: Role) -> tuple[RoleRule, ...]:
+    """Return where a role differs from its defaults."""
+    statement = select_as(RoleRule, RolePermission).where(RolePermission.role == role)
+    return await all_as(unit, RoleRule, statement)
+
+
 async def account_of_session(
     reader: CachedReader, token: str, lifetime: Lifetime
 ) -> Account | None:
@@ -128,3 +160,19 @@ async def caller_of_api_key(reader: CachedReader, secret: str) -> Caller | None:
 async def _active(reader: CachedReader, user_id: UUID) -> Account | None:
     found = await reader.get(account, user_id)
     return found if found is not None and found.is_active else None
+
+
+async def permits_of(
+    reader: CachedReader, role: Role, guarded: frozenset[str] = frozenset()
+) -> Permits:
+    """Return what a role may do.
+
+    Args:
+        reader: A cached reader.
+        role: The role.
+        guarded: Resources in which only administrators write by default.
+    """
+    if role is Role.ADMIN:
+        return Permits(role, guarded=guarded)
+    rules = await reader.get(role_rules, role)
+    return Permits.of(role, (rule.as_rule() for rule in rules), guarded)

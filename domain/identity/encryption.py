@@ -21,6 +21,7 @@ from domain.db.unit import UnitOfWork
 from domain.errors import ConfigurationError, InvalidData
 from domain.identity.models import OAuthToken
 from domain.identity.repositories import OAuthTokenRepository
+from domain.settings import Settings
 
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
@@ -79,6 +80,16 @@ class Keyring:
             return AESGCM(self.keys[key_id]).decrypt(nonce, sealed, bound_to).decode()
         except InvalidTag:
             raise InvalidData("token", "ciphertext", "belong to its row and be unaltered") from None
+
+
+def keyring_of(settings: Settings) -> Keyring | None:
+    """Return the configured keys, None when there are none.
+
+    Raises:
+        ConfigurationError: They are malformed; no part of a key is shown.
+    """
+    keys = settings.encryption_keys
+    return None if keys is None else Keyring.parse(keys.get_secret_value())
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     CheckConstraint,
     ForeignKey,
     Index,
@@ -38,6 +39,24 @@ class Role(StrEnum):
     USER = "user"
     VIEWER = "viewer"
     SERVICE = "service"
+
+
+class TicketPurpose(StrEnum):
+    """What a single-use token is for."""
+
+    SECOND_STEP = "second_step"
+    """A password was right; the code is still missing. It is no login yet."""
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - a purpose
+
+
+class Effect(StrEnum):
+    """What a role may do with something."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    HIDDEN = "hidden"
+    READONLY = "readonly"
+    EDITABLE = "editable"
 
 
 class User(Versioned, Timestamped, Record, kw_only=True, eq=False, repr=False):
@@ -106,6 +125,9 @@ class UserSession(Owned, Record, kw_only=True, eq=False, repr=False):
     expires_at: Mapped[datetime] = mapped_column(comment="Absolute end, UTC")
     revoked_at: Mapped[datetime | None] = mapped_column(default=None, comment="When revoked, UTC")
     revoked_reason: Mapped[str | None] = mapped_column(default=None, comment="Why it was revoked")
+    confirmed_at: Mapped[datetime | None] = mapped_column(
+        default=None, comment="When the user last proved who they are, UTC; dangerous actions ask"
+    )
     ip: Mapped[str | None] = mapped_column(default=None, comment="Address of the login")
     user_agent: Mapped[str | None] = mapped_column(default=None, comment="Browser of the login")
 
@@ -235,12 +257,113 @@ class UserPreferences(Timestamped, Base, kw_only=True, eq=False, repr=False):
     user: Mapped[User] = relationship(init=False, lazy="raise_on_sql")
 
 
+class SecondFactor(Timestamped, Base, kw_only=True, eq=False, repr=False):
+    """The secret of a user's authenticator, encrypted and bound to the user; one a user."""
+
+    __tablename__ = "second_factors"
+    __table_args__ = (
+        CheckConstraint("last_step >= 0", name="last_step_counts_up"),
+        {"schema": _SCHEMA, "comment": "Authenticators of the second step of a login, encrypted"},
+    )
+
+    user_id: Mapped[UUID] = mapped_column(
+        ForeignKey("identity.users.id", ondelete="CASCADE"), primary_key=True, comment="The user"
+    )
+    secret_enc: Mapped[bytes] = mapped_column(
+        LargeBinary, comment="Shared secret, AES-256-GCM, bound to the user", info=SECRET
+    )
+    key_id: Mapped[str] = mapped_column(comment="Which encryption key was used")
+    confirmed_at: Mapped[datetime | None] = mapped_column(
+        default=None, comment="When the first code was right, UTC; NULL: logins do not ask yet"
+    )
+    last_step: Mapped[int | None] = mapped_column(
+        BigInteger, default=None, comment="Newest 30-second step whose code was used: each once"
+    )
+
+
+class RecoveryCode(Owned, Record, kw_only=True, eq=False, repr=False):
+    """A code that stands in for the authenticator once."""
+
+    __tablename__ = "recovery_codes"
+    __table_args__ = (
+        UniqueConstraint("user_id", "code_hash"),
+        CheckConstraint("octet_length(code_hash) = 32", name="code_hash_length"),
+        {"schema": _SCHEMA, "comment": "Codes for the day the authenticator is lost, hashed"},
+    )
+
+    code_hash: Mapped[bytes] = mapped_column(
+        LargeBinary, comment="SHA-256 of the 120-bit code", info=SECRET
+    )
+    used_at: Mapped[datetime | None] = mapped_column(default=None, comment="When used, UTC")
+
+
+class Ticket(Owned, Record, kw_only=True, eq=False, repr=False):
+    """A token that is good once, for one purpose, for a short time."""
+
+    __tablename__ = "tickets"
+    __table_args__ = (
+        UniqueConstraint("token_hash"),
+        CheckConstraint("octet_length(token_hash) = 32", name="token_hash_length"),
+        CheckConstraint("expires_at > issued_at", name="expires_after_issue"),
+        Index("ix_tickets_user_id_purpose", "user_id", "purpose"),
+        {"schema": _SCHEMA, "comment": "Single-use tokens: second steps and password resets"},
+    )
+
+    purpose: Mapped[TicketPurpose] = mapped_column(
+        ClosedText(TicketPurpose), comment="What it is for"
+    )
+    token_hash: Mapped[bytes] = mapped_column(
+        LargeBinary, comment="SHA-256 of the 256-bit token", info=SECRET
+    )
+    issued_at: Mapped[datetime] = mapped_column(comment="When it was made, UTC")
+    expires_at: Mapped[datetime] = mapped_column(comment="End, UTC")
+    issued_by: Mapped[str] = mapped_column(comment="Who made it: a member of staff, or a page")
+    used_at: Mapped[datetime | None] = mapped_column(
+        default=None, comment="When it was used or withdrawn, UTC"
+    )
+
+
+class RolePermission(Timestamped, Base, kw_only=True, eq=False, repr=False):
+    """Where a role differs from what the code gives it; no row: as the code says."""
+
+    __tablename__ = "role_permissions"
+    __table_args__ = (
+        CheckConstraint("resource ~ '^[a-z0-9][a-z0-9-]{0,59}$'", name="resource_format"),
+        CheckConstraint("action ~ '^[a-z][a-z-]{0,29}$'", name="action_format"),
+        CheckConstraint("length(field) <= 63", name="field_length"),
+        CheckConstraint(
+            "(field = '') = (effect IN ('allow', 'deny'))", name="effect_fits_action_or_field"
+        ),
+        {"schema": _SCHEMA, "comment": "What roles may do, where it differs from the defaults"},
+    )
+
+    role: Mapped[Role] = mapped_column(ClosedText(Role), primary_key=True, comment="The role")
+    resource: Mapped[str] = mapped_column(
+        primary_key=True, comment="What it is about: the path of a view, such as trades"
+    )
+    action: Mapped[str] = mapped_column(
+        primary_key=True, comment="read, create, edit, delete, export …; field for a field"
+    )
+    field: Mapped[str] = mapped_column(
+        primary_key=True, default="", comment="The column, or empty for an action"
+    )
+    effect: Mapped[Effect] = mapped_column(
+        ClosedText(Effect), comment="allow or deny; hidden, readonly or editable for a field"
+    )
+
+
 __all__ = [
     "SECRET",
     "ApiKey",
+    "Effect",
     "NotificationAddress",
     "OAuthToken",
+    "RecoveryCode",
     "Role",
+    "RolePermission",
+    "SecondFactor",
+    "Ticket",
+    "TicketPurpose",
     "User",
     "UserPreferences",
     "UserSession",

@@ -1,6 +1,7 @@
 """What is asked about people and their access."""
 
 from datetime import datetime
+from uuid import UUID
 
 from domain.db.repository import Repository
 from domain.errors import NotFound
@@ -8,6 +9,11 @@ from domain.identity.models import (
     ApiKey,
     NotificationAddress,
     OAuthToken,
+    RecoveryCode,
+    RolePermission,
+    SecondFactor,
+    Ticket,
+    TicketPurpose,
     User,
     UserPreferences,
     UserSession,
@@ -42,9 +48,13 @@ class UserSessionRepository(Repository[UserSession]):
         """Return the session whose token has this SHA-256, whether live or not."""
         return await self.first(self.query(UserSession.token_hash == token_hash))
 
-    async def revoke_all(self, user: User, *, at: datetime, reason: str) -> int:
-        """End every live session of `user`; return how many."""
+    async def revoke_all(
+        self, user: User, *, at: datetime, reason: str, kept: UUID | None = None
+    ) -> int:
+        """End every live session of `user`, but not the one that is kept; return how many."""
         live = self.query(UserSession.user_id == user.id, UserSession.revoked_at.is_(None))
+        if kept is not None:
+            live = live.where(UserSession.id != kept)
         # Row by row, so that a cached login is known by its token's hash; they are few.
         found = await self.all(live.with_for_update().execution_options(populate_existing=True))
         for login in found:
@@ -71,3 +81,37 @@ class UserPreferencesRepository(Repository[UserPreferences]):
 
 class NotificationAddressRepository(Repository[NotificationAddress]):
     """Where users are reached."""
+
+
+class SecondFactorRepository(Repository[SecondFactor]):
+    """Authenticators, one row a user."""
+
+
+class RecoveryCodeRepository(Repository[RecoveryCode]):
+    """Codes for the day the authenticator is lost."""
+
+    async def unused(self, user_id: UUID) -> int:
+        """Return how many codes a user has left."""
+        wanted = self.query(RecoveryCode.user_id == user_id, RecoveryCode.used_at.is_(None))
+        return await self.count(wanted)
+
+
+class TicketRepository(Repository[Ticket]):
+    """Single-use tokens."""
+
+    async def locked(self, token_hash: bytes, purpose: TicketPurpose) -> Ticket | None:
+        """Return the ticket with this SHA-256, which nobody else may use meanwhile."""
+        wanted = self.query(Ticket.token_hash == token_hash, Ticket.purpose == purpose)
+        return await self.first(wanted.with_for_update())
+
+    async def withdraw(self, user_id: UUID, *, at: datetime, purpose: TicketPurpose | None) -> None:
+        """End the open tokens of a user, for one purpose or for all."""
+        wanted = self.query(Ticket.user_id == user_id, Ticket.used_at.is_(None))
+        if purpose is not None:
+            wanted = wanted.where(Ticket.purpose == purpose)
+        for ticket in await self.all(wanted.with_for_update()):
+            ticket.used_at = at
+
+
+class RolePermissionRepository(Repository[RolePermission]):
+    """Where roles differ from the defaults."""

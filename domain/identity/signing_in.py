@@ -10,12 +10,17 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 from domain.clock import now
 from domain.db.unit import Unit, UnitOfWork
 from domain.identity.models import User, UserSession
 from domain.identity.passwords import hash_password, is_outdated, is_password
-from domain.identity.repositories import UserRepository, UserSessionRepository
+from domain.identity.repositories import (
+    TicketRepository,
+    UserRepository,
+    UserSessionRepository,
+)
 
 _SEEN_STEP: Final = timedelta(minutes=1)
 
@@ -78,6 +83,7 @@ async def open_session(unit: UnitOfWork, user: User, lifetime: Lifetime, visitor
             expires_at=instant + lifetime.absolute,
             ip=visitor.ip,
             user_agent=visitor.user_agent[:300] if visitor.user_agent else None,
+            confirmed_at=instant,
         )
     )
     user.last_login_at = instant
@@ -87,14 +93,31 @@ async def open_session(unit: UnitOfWork, user: User, lifetime: Lifetime, visitor
 
 async def resume_session(unit: UnitOfWork, token: str, lifetime: Lifetime) -> User | None:
     """Return the user of a live session, or None; notes that it was used, at most once a minute."""
+    found = await resume_login(unit, token, lifetime)
+    return None if found is None else found[0]
+
+
+async def resume_login(
+    unit: UnitOfWork, token: str, lifetime: Lifetime
+) -> tuple[User, UserSession] | None:
+    """Return the user and the session of a live token; notes that it was used, as above."""
     found = await find_session(unit, token_hash(token), lifetime)
-    if found is None:
+    if found is not None:
+        instant = now()
+        if found[1].last_seen_at + _SEEN_STEP <= instant:
+            found[1].last_seen_at = instant
+    return found
+
+
+async def rotate_session(unit: UnitOfWork, token: str) -> str | None:
+    """Give the live session of `token` another token and return it; the old one ends."""
+    session = await unit.repository(UserSessionRepository).by_token_hash(token_hash(token))
+    if session is None or session.revoked_at is not None:
         return None
-    user, session = found
-    instant = now()
-    if session.last_seen_at + _SEEN_STEP <= instant:
-        session.last_seen_at = instant
-    return user
+    fresh = secrets.token_urlsafe(32)
+    session.token_hash, session.confirmed_at = token_hash(fresh), now()
+    await unit.flush()
+    return fresh
 
 
 async def find_session(
@@ -121,12 +144,21 @@ async def close_session(unit: UnitOfWork, token: str, *, reason: str) -> None:
         session.revoked_at, session.revoked_reason = now(), reason
 
 
-async def set_password(unit: UnitOfWork, user: User, password: str) -> None:
-    """Give `user` a new password and end every login made with the old one.
+async def set_password(
+    unit: UnitOfWork, user: User, password: str, *, kept: UUID | None = None
+) -> None:
+    """Give `user` a new password and end every login made or begun with the old one.
+
+    Args:
+        unit: A staff or system transaction.
+        user: Whose password.
+        password: 12 to 256 characters.
+        kept: The session in which the user changes it, which goes on.
 
     Raises:
         InvalidData: The password is too short or too long.
     """
     user.password_hash = await asyncio.to_thread(hash_password, password)
     sessions = unit.repository(UserSessionRepository)
-    await sessions.revoke_all(user, at=now(), reason="password changed")
+    await sessions.revoke_all(user, at=now(), reason="password changed", kept=kept)
+    await unit.repository(TicketRepository).withdraw(user.id, at=now(), purpose=None)

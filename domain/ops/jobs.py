@@ -16,7 +16,7 @@ from domain.audit import sealing
 from domain.clock import now
 from domain.database import Database, Worker
 from domain.errors import InvalidData
-from domain.identity.models import User, UserSession
+from domain.identity.models import Ticket, User, UserSession
 from domain.journal.attaching import sweep_attachments
 from domain.market.rolling_up import roll_up_days
 from domain.messaging.messages import ScreenerDue
@@ -174,12 +174,14 @@ class Upkeep:
         return f"{await prune_notices(self.db, timedelta(days=days))} notices deleted"
 
     async def prune_sessions(self) -> str:
-        """Delete logins that ended long ago."""
+        """Delete logins and tickets that ended long ago."""
         days = self.db.settings.keep_sessions_days
         if days is None:
             return "all sessions are kept"
-        ended = UserSession.expires_at < now() - timedelta(days=days)
+        before = now() - timedelta(days=days)
+        ended = UserSession.expires_at < before
         async with self.db.transaction(system="sessions-prune") as unit:
+            await unit.tickets.delete_where(Ticket.expires_at < before)
             return f"{await unit.user_sessions.delete_where(ended)} sessions deleted"
 
     async def seal_history(self) -> str:

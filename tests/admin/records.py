@@ -21,6 +21,10 @@ from domain.identity.models import (
     ApiKey,
     NotificationAddress,
     OAuthToken,
+    RecoveryCode,
+    SecondFactor,
+    Ticket,
+    TicketPurpose,
     UserPreferences,
     UserSession,
 )
@@ -60,6 +64,8 @@ CANARIES = {
     "token_hash": b"CANARY-of-a-token-hash-32-bytes-",
     "access_token_enc": b"CANARY-of-an-access-token",
     "refresh_token_enc": b"CANARY-of-a-refresh-token",
+    "secret_enc": b"CANARY-of-a-shared-secret",
+    "code_hash": b"CANARY-of-a-code-hash-32-bytes-x",
     "address_enc": b"CANARY-of-an-address",
     "signing_key_enc": b"CANARY-of-a-signing-key",
 }
@@ -134,6 +140,20 @@ async def _make_access(db: Database, account: Account) -> None:
                 signing_key_enc=CANARIES["signing_key_enc"],
                 key_id="k1",
                 hint="hooks.example.com",
+                **owner,
+            )
+        )
+        unit.second_factors.add(
+            SecondFactor(secret_enc=CANARIES["secret_enc"], key_id="k1", **owner)
+        )
+        unit.recovery_codes.add(RecoveryCode(code_hash=CANARIES["code_hash"], **owner))
+        unit.tickets.add(
+            Ticket(
+                purpose=TicketPurpose.PASSWORD_RESET,
+                token_hash=CANARIES["token_hash"],
+                issued_at=MOMENT,
+                expires_at=MOMENT + timedelta(hours=1),
+                issued_by="boss",
                 **owner,
             )
         )

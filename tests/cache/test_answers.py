@@ -287,6 +287,12 @@ async def gives_a_role(world: World) -> None:
         await unit.users.patch(world.ada.id, role=Role.MANAGER)
 
 
+async def allows_a_role_more(world: World) -> None:
+    async with world.db.transaction(staff="mia") as unit:
+        for rule in await unit.role_permissions.all():
+            await unit.role_permissions.remove(rule)
+
+
 async def logs_out(world: World) -> None:
     async with world.db.transaction(system="logout") as unit:
         await close_session(unit, world.ada.token, reason="logout")
@@ -371,6 +377,7 @@ WRITES: list[tuple[Write, tuple[str, ...]]] = [
     (delists_options_in_bulk, ("option_chain",)),
     (locks_the_account, ("account", "login")),
     (gives_a_role, ("account",)),
+    (allows_a_role_more, ("role_rules",)),
     (logs_out, ("login",)),
     (changes_the_password, ("login",)),
     (revokes_the_key, ("api_key",)),
@@ -407,7 +414,14 @@ async def test_the_very_next_read_sees_every_way_of_writing_and_other_users_keep
     assert gone == WIDE.get(write.__name__, set())
 
 
-OF_EVERYBODY = {"instrument", "instruments_named", "company_facts", "quote", "option_chain"}
+OF_EVERYBODY = {
+    "role_rules",
+    "instrument",
+    "instruments_named",
+    "company_facts",
+    "quote",
+    "option_chain",
+}
 WIDE: dict[str, set[str]] = {
     # Statements that name no owner: whoever could be meant loads anew.
     "moves_portfolios_in_bulk": {"portfolio_ledger", "track_record"},

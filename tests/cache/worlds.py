@@ -21,7 +21,7 @@ from domain.cache.cache import _scope
 from domain.cache.declaring import DECLARED
 from domain.identity import cached as identity
 from domain.identity.api_keys import create_api_key
-from domain.identity.models import User
+from domain.identity.models import Effect, Role, RolePermission, User
 from domain.identity.signing_in import Lifetime, Visitor, open_session, token_hash
 from domain.market import cached as market
 from domain.market.ingesting import advance_latest_prices
@@ -112,6 +112,7 @@ class World:
             (identity.account, (of.id,)),
             (identity.login, (token_hash(of.token),)),
             (identity.api_key, (token_hash(of.secret),)),
+            (identity.role_rules, (Role.VIEWER,)),
             (market.instrument, (self.apple.id,)),
             (market.instruments_named, (self.apple.symbol,)),
             (market.company_facts, (self.apple.id,)),
@@ -149,6 +150,9 @@ async def make_world(db: Database) -> World:
             strike=Decimal(250),
             expires_on=EXPIRY,
             multiplier=Decimal(100),
+        )
+        unit.role_permissions.add(
+            RolePermission(role=Role.VIEWER, resource="lots", action="read", effect=Effect.DENY)
         )
         prices = [(apple, "187.25"), (other, "410.5"), (option, "12.4")]
         await advance_latest_prices(

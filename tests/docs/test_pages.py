@@ -71,6 +71,7 @@ WITHOUT_PYTHON = {
     "decisions.md",
     "index.md",
     "redis.md",
+    "security.md",
     "seed-map.md",
 }
 UNTYPED = {"data_dir"}  # its default depends on the installation
