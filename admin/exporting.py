@@ -26,7 +26,7 @@ def export_csv(db: Database, listing: Listing, actor: str) -> StreamingResponse:
     Raises:
         InvalidData: A filter's value is wrong; before the first byte is sent.
     """
-    listing.conditions()
+    listing.validate()
     name = f"{listing.view.identity}-{now():%Y%m%d-%H%M%S}.csv"
     return StreamingResponse(
         _lines(db, listing, actor),

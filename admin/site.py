@@ -29,6 +29,7 @@ from admin.booking import Booking
 from admin.dashboard import Dashboard
 from admin.delivering import Delivering
 from admin.doors import Doorkeeper
+from admin.lists import Lists
 from admin.office import BOTH, GET, POST, Office
 from admin.pages import STATICS, KeptStatics, MenuArea, Pages, root_of
 from admin.records import REFERENCES, RecordView
@@ -90,7 +91,7 @@ class Site(Admin):
     def _routes(self) -> list[BaseRoute]:
         views = {view.identity: view for view in self.records()}
         office = Office(self.db, self.pages, views)
-        groups = (Dashboard, Staffing, Booking, Answering, Delivering, Tables)
+        groups = (Dashboard, Staffing, Booking, Answering, Delivering, Lists, Tables)
         return [
             Mount("/statics", KeptStatics(directory=STATICS), name="statics"),
             Route("/login", self.sign_in.login, name="login", methods=BOTH),
