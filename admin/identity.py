@@ -10,6 +10,9 @@ from domain.identity.models import (
     ApiKey,
     NotificationAddress,
     OAuthToken,
+    SavedView,
+    TableImport,
+    TableImportRow,
     User,
     UserPreferences,
     UserSession,
@@ -105,6 +108,60 @@ class NotificationAddressView(RecordView, model=NotificationAddress):
     is_deletable = True
 
 
+class SavedViewView(RecordView, model=SavedView):
+    """Saved views."""
+
+    name, name_plural, path = "Saved view", "Saved views", "saved-views"
+    category = _CATEGORY
+    is_for_administrators = True
+    about = "Lists that people saved under a name. They are made above the list itself."
+    columns = ("view", "name", "user_id", "is_shared", "is_default", "query", "updated_at")
+    order = (SavedView.id,)
+    filters = ("is_shared",)
+    keys = ("user_id",)
+    editable = ("name", "is_shared")
+    is_deletable = True
+
+
+class TableImportView(RecordView, model=TableImport):
+    """Files read into tables."""
+
+    name, name_plural, path = "Table import", "Table imports", "table-imports"
+    panel = "panels/table_import.html"
+    category = _CATEGORY
+    about = "Files that staff read into tables. An import is taken back on its page."
+    hint_about = "A list whose records are made by hand has an import."
+    columns = (
+        "created_at",
+        "view",
+        "filename",
+        "user_id",
+        "rows_total",
+        "rows_inserted",
+        "rows_updated",
+        "rows_rejected",
+        "status",
+    )
+    order = (TableImport.id,)
+    filters = ("status",)
+    keys = ("user_id",)
+    related = (Related("Rows", "table-import-rows", "import_id", same=("user_id",)),)
+
+
+class TableImportRowView(RecordView, model=TableImportRow):
+    """Rows of files read into tables."""
+
+    name, name_plural, path = "Imported row", "Imported rows", "table-import-rows"
+    category = _CATEGORY
+    about = "What became of each row of an import."
+    columns = ("line", "outcome", "record_key", "faults", "import_id")
+    order = (TableImportRow.id,)
+    is_newest_first = False
+    filters = ("outcome",)
+    keys = ("import_id", "user_id")
+    is_part = True
+
+
 class UserPreferencesView(RecordView, model=UserPreferences):
     """Preferences."""
 
@@ -134,4 +191,7 @@ VIEWS = (
     OAuthTokenView,
     NotificationAddressView,
     UserPreferencesView,
+    SavedViewView,
+    TableImportView,
+    TableImportRowView,
 )

@@ -36,6 +36,7 @@ from domain.db.unit import Unit
 from domain.errors import InvalidData
 
 _CURSORS: Final = frozenset({"after", "before", "at", "count"})
+"""Parameters of one page of a list, which its links drop."""
 _MOST_COLUMNS: Final = 40
 
 
@@ -52,6 +53,11 @@ class Listing:
     view: RecordView
     params: QueryParams
     zone: str = "UTC"
+
+    @classmethod
+    def of_text(cls, view: RecordView, query: str, zone: str) -> "Listing":
+        """Return the list of a query string."""
+        return cls(view, QueryParams(query), zone)
 
     def statement(self, unit: Unit) -> Select[Any]:
         """Return the filtered and ordered statement.

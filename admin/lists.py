@@ -23,6 +23,7 @@ from admin.paging import ListPage, read_page
 from admin.periods import Period, periods_of
 from admin.phrasing import titles_in
 from admin.records import RecordView
+from admin.saved_views import EVERYTHING, Tab, first_of, tabs_of
 from admin.signing_in import staff_of
 from domain.db.estimating import stored_rows
 from domain.db.unit import Unit
@@ -42,6 +43,7 @@ class Shown:
         error: Why there are none.
         picked: What the records are called that the pickers hold.
         facets: How often each word occurs, when it was asked for.
+        tabs: Saved views.
         periods: Years, months and days to drill down by.
         counted: The exact number of records, when it was asked for.
         columns: What conditions may be about.
@@ -52,6 +54,7 @@ class Shown:
     error: str = ""
     picked: dict[str, str] = field(default_factory=dict)
     facets: dict[str, Facet] = field(default_factory=dict)
+    tabs: list[Tab] = field(default_factory=list)
     periods: list[Period] = field(default_factory=list)
     counted: Count | None = None
     columns: list[Offered] = field(default_factory=list)
@@ -84,6 +87,8 @@ class Lists:
             if target := _canonical(listing):
                 return RedirectResponse(f"{root_of(request)}/{view.identity}/list{target}", 303)
             shown = await self._read(request, listing)
+            if not request.url.query and (target := first_of(shown.tabs)):
+                return RedirectResponse(f"{root_of(request)}/{view.identity}/list{target}", 303)
         except InvalidData as invalid:
             shown = Shown(error=f"{invalid}.")
         context = _context(request, listing, shown)
@@ -94,6 +99,7 @@ class Lists:
         shown = Shown()
         try:
             async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
+                shown.tabs = await tabs_of(unit, listing, staff_of(request).user.id)
                 await _prepare(unit, listing, shown)
                 shown.page = await read_page(unit, listing, root_of(request))
                 shown.periods = await periods_of(unit, listing)
@@ -188,6 +194,7 @@ def _context(request: Request, listing: Listing, shown: Shown) -> dict[str, Any]
         "operators": list(OPERATORS.values()),
         "chooser_columns": _chooser(listing, columns),
         "can_jump": can_jump,
+        "everything": EVERYTHING,
         "new": new_link(request, view),
     }
 

@@ -34,6 +34,7 @@ from admin.office import BOTH, GET, POST, Office
 from admin.pages import STATICS, KeptStatics, MenuArea, Pages, root_of
 from admin.records import REFERENCES, RecordView
 from admin.refusals import Refusals
+from admin.saved_views import SavedViews
 from admin.server_events import ServerEvents
 from admin.signing_in import Gate, SignIn
 from admin.staffing import Staffing
@@ -91,7 +92,7 @@ class Site(Admin):
     def _routes(self) -> list[BaseRoute]:
         views = {view.identity: view for view in self.records()}
         office = Office(self.db, self.pages, views)
-        groups = (Dashboard, Staffing, Booking, Answering, Delivering, Lists, Tables)
+        groups = (Dashboard, Staffing, Booking, Answering, Delivering, SavedViews, Lists, Tables)
         return [
             Mount("/statics", KeptStatics(directory=STATICS), name="statics"),
             Route("/login", self.sign_in.login, name="login", methods=BOTH),

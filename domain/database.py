@@ -29,6 +29,9 @@ from domain.identity.repositories import (
     ApiKeyRepository,
     NotificationAddressRepository,
     OAuthTokenRepository,
+    SavedViewRepository,
+    TableImportRepository,
+    TableImportRowRepository,
     UserPreferencesRepository,
     UserRepository,
     UserSessionRepository,
@@ -193,6 +196,9 @@ class Repositories(Unit):
     api_keys = repository(ApiKeyRepository)
     oauth_tokens = repository(OAuthTokenRepository)
     preferences = repository(UserPreferencesRepository)
+    saved_views = repository(SavedViewRepository)
+    table_imports = repository(TableImportRepository)
+    table_import_rows = repository(TableImportRowRepository)
     notification_addresses = repository(NotificationAddressRepository)
 
     currencies = repository(CurrencyRepository)
