@@ -39,14 +39,22 @@ def key_of(view: RecordView, request: Request) -> Any:
     Raises:
         HTTPException: 404 when it cannot be one.
     """
-    parts = request.path_params["pk"].split(";")
+    key = key_in(view, request.path_params["pk"])
+    if key is None:
+        raise HTTPException(404, "There is no such record.")
+    return key
+
+
+def key_in(view: RecordView, text: str) -> Any:
+    """Return the primary key that a text stands for, a tuple when it has several parts; or None."""
+    parts = text.split(";")
     columns = view.mapper.primary_key
     if len(parts) != len(columns):
-        raise HTTPException(404, "There is no such record.")
+        return None
     try:
         values = [_read(column, part) for column, part in zip(columns, parts, strict=True)]
     except (ValueError, OverflowError):
-        raise HTTPException(404, "There is no such record.") from None
+        return None
     return values[0] if len(values) == 1 else tuple(values)
 
 

@@ -11,7 +11,6 @@ from starlette.routing import BaseRoute, Route
 from admin.building import MARK, Offered, built, from_form, offered
 from admin.conditions import OPERATORS, Group, written
 from admin.counting import Count, count_exactly
-from admin.exporting import export_csv
 from admin.facets import Facet, facets_of
 from admin.fields import label_of
 from admin.listing import Listing
@@ -76,7 +75,6 @@ class Lists:
         return [
             Route("/{identity}/list", self.show, name="list", methods=GET),
             Route("/{identity}/count", self.count, methods=GET),
-            Route("/{identity}/export.csv", self.export, name="export", methods=GET),
         ]
 
     async def show(self, request: Request) -> Response:
@@ -123,11 +121,6 @@ class Lists:
     async def _counted(self, request: Request, listing: Listing) -> Count:
         async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
             return Count(await count_exactly(unit, listing), is_exact=True)
-
-    async def export(self, request: Request) -> Response:
-        """Stream the list as CSV, as it is filtered and ordered."""
-        listing = listing_of(request, self.office.view_of(request))
-        return export_csv(self.office.db, listing, staff_of(request).name)
 
     async def count(self, request: Request) -> Response:
         """Return the exact number of records as a fragment of the page."""

@@ -29,6 +29,7 @@ from admin.booking import Booking
 from admin.dashboard import Dashboard
 from admin.delivering import Delivering
 from admin.doors import Doorkeeper
+from admin.exporting import Exporting
 from admin.lists import Lists
 from admin.office import BOTH, GET, POST, Office
 from admin.pages import STATICS, KeptStatics, MenuArea, Pages, root_of
@@ -53,6 +54,18 @@ _VIEWS: Final = (
     *identity.VIEWS,
     *messaging.VIEWS,
 )
+_GROUPS: Final = (
+    Dashboard,
+    Staffing,
+    Booking,
+    Answering,
+    Delivering,
+    SavedViews,
+    Lists,
+    Exporting,
+    Tables,
+)
+"""Groups of pages; an address that any table has stands behind those of its own."""
 
 
 class Site(Admin):
@@ -92,13 +105,12 @@ class Site(Admin):
     def _routes(self) -> list[BaseRoute]:
         views = {view.identity: view for view in self.records()}
         office = Office(self.db, self.pages, views)
-        groups = (Dashboard, Staffing, Booking, Answering, Delivering, SavedViews, Lists, Tables)
         return [
             Mount("/statics", KeptStatics(directory=STATICS), name="statics"),
             Route("/login", self.sign_in.login, name="login", methods=BOTH),
             Route("/logout", self.sign_in.logout, name="logout", methods=POST),
             Route("/live", self.events.stream, methods=GET),
-            *(route for group in groups for route in group(office).routes()),
+            *(route for group in _GROUPS for route in group(office).routes()),
         ]
 
     def menu(self, request: Request) -> list[MenuArea]:

@@ -116,7 +116,7 @@ class Rules {
   constructor(frame) {
     this.frame = frame;
     this.list = frame.querySelector(":scope > ul");
-    this.spare = this.list.querySelector(":scope > [data-rule]:last-of-type").cloneNode(true);
+    this.spare = [...this.list.querySelectorAll(":scope > [data-rule]")].at(-1).cloneNode(true);
     this.following = Number(frame.dataset.following);
     const buttons = frame.querySelector(":scope > .rule-buttons");
     buttons.querySelector("[data-rule-add]").addEventListener("click", () => this.#addRule());
@@ -202,6 +202,12 @@ document.addEventListener("DOMContentLoaded", () => {
     button.addEventListener("click", () => moveColumn(button, "up" in button.dataset));
   }
   document.querySelector("[data-count]")?.addEventListener("click", countExactly);
+  for (const [mark, isOn] of [["[data-check-all]", true], ["[data-check-none]", false]]) {
+    document.querySelector(mark)?.addEventListener("click", (event) => {
+      const boxes = event.target.form.querySelectorAll('input[type="checkbox"]');
+      for (const box of boxes) box.checked = isOn;
+    });
+  }
   // One panel at a time; Escape and a click elsewhere close it.
   const panels = [...document.querySelectorAll("details.panel")];
   const close = (except) => panels.forEach((panel) => panel !== except && (panel.open = false));
