@@ -28,7 +28,7 @@ from domain.db.estimating import stored_rows
 from domain.db.unit import Unit
 from domain.errors import InvalidData, QueryTimeout
 from domain.identity.models import User
-from domain.trading.models import Trade
+from domain.trading.models import ImportBatch, Trade
 
 _TOO_SLOW: Final = "This combination takes too long. Narrow it by date, portfolio or instrument."
 
@@ -209,7 +209,8 @@ def new_link(request: Request, view: RecordView) -> str:
     staff, root = staff_of(request), root_of(request)
     if view.model is User and staff.may_manage_users:
         return f"{root}/users/new"
-    if view.model is Trade and staff.may_write:
+    if view.model in {Trade, ImportBatch} and staff.may_write:
         portfolio = request.query_params.get("portfolio_id", "")
-        return f"{root}/trades/new" + (f"?portfolio_id={quote(portfolio)}" if portfolio else "")
+        query = f"?portfolio_id={quote(portfolio)}" if portfolio else ""
+        return f"{root}/{view.identity}/new{query}"
     return f"{root}/{view.identity}/create" if view.may_create(request) else ""

@@ -26,6 +26,7 @@ from admin import (
 )
 from admin.answering import Answering
 from admin.booking import Booking
+from admin.broker_files import BrokerFiles
 from admin.dashboard import Dashboard
 from admin.delivering import Delivering
 from admin.doors import Doorkeeper
@@ -60,6 +61,7 @@ _GROUPS: Final = (
     Booking,
     Answering,
     Delivering,
+    BrokerFiles,
     SavedViews,
     Lists,
     Exporting,
