@@ -3,7 +3,6 @@
 from typing import Any, Final
 from uuid import UUID
 
-from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -60,7 +59,7 @@ class BrokerFiles:
             draft = Draft.submitted(_FIELDS, form)
             values = draft.values(draft.texts)
             try:
-                upload = await self._keep(request, form)
+                upload = await self.uploads.receive(staff_of(request).user.id, form)
                 if draft.errors:
                     return await self._form(request, draft)
                 report = await self._run(request, values, upload, is_preview=True)
@@ -69,12 +68,6 @@ class BrokerFiles:
                 draft.errors[""] = text[:1].upper() + text[1:]
                 return await self._form(request, draft)
         return await self._preview(request, draft, upload, report)
-
-    async def _keep(self, request: Request, form: FormData) -> Upload:
-        file = form.get("file")
-        if not isinstance(file, UploadFile):
-            raise InvalidData("file", "", "be chosen")
-        return await self.uploads.keep(staff_of(request).user.id, file)
 
     async def _run(
         self, request: Request, values: dict[str, Any], upload: Upload, *, is_preview: bool

@@ -31,6 +31,7 @@ from admin.dashboard import Dashboard
 from admin.delivering import Delivering
 from admin.doors import Doorkeeper
 from admin.exporting import Exporting
+from admin.importing import Importing
 from admin.lists import Lists
 from admin.office import BOTH, GET, POST, Office
 from admin.pages import STATICS, KeptStatics, MenuArea, Pages, root_of
@@ -65,6 +66,7 @@ _GROUPS: Final = (
     SavedViews,
     Lists,
     Exporting,
+    Importing,
     Tables,
 )
 """Groups of pages; an address that any table has stands behind those of its own."""

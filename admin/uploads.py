@@ -16,7 +16,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 
 from admin.shielding import UPLOAD_BYTES
 from domain.clock import now
@@ -58,12 +58,15 @@ class Uploads:
         default = Path(tempfile.gettempdir()) / f"tradekeep-uploads-{os.geteuid()}"
         self._folder = folder or default
 
-    async def keep(self, owner: UUID, file: UploadFile) -> Upload:
-        """Store what a form sent.
+    async def receive(self, owner: UUID, form: FormData) -> Upload:
+        """Store the file of a form.
 
         Raises:
-            InvalidData: It is empty, or larger than `UPLOAD_BYTES`.
+            InvalidData: There is none, it is empty, or larger than `UPLOAD_BYTES`.
         """
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise InvalidData("file", "", "be chosen")
         parts, size = [], 0
         while part := await file.read(_CHUNK):
             size += len(part)
