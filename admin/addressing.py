@@ -1,6 +1,6 @@
 """Records in addresses: a primary key as a path segment, and back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -24,7 +24,11 @@ _PARSERS: Final[dict[type, Callable[[str], Any]]] = {
 
 def identifier(view: RecordView, record: Any) -> str:
     """Return the record's key as it stands in a path; parts are joined by a semicolon."""
-    values = view.mapper.primary_key_from_instance(record)
+    return key_text(view.mapper.primary_key_from_instance(record))
+
+
+def key_text(values: Iterable[Any]) -> str:
+    """Return the parts of a primary key as they stand in a path."""
     return ";".join(_written(value) for value in values)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 
+from admin.actions import ALERT_EVENTS, ALERTS
 from admin.records import RecordView, Related
 from admin.rendering import show, words
 from domain.alerts.models import Alert, AlertEvent
@@ -32,6 +33,7 @@ class AlertView(RecordView, model=Alert):
         "user",
     )
     order = (Alert.id,)
+    actions = ALERTS
     search = (Alert.name,)
     search_hint = "Name begins with…, or symbol is…"
     filters = ("status", "condition", "trigger_mode", "severity")
@@ -107,6 +109,7 @@ class AlertEventView(RecordView, model=AlertEvent):
         "user",
     )
     order = (AlertEvent.triggered_at, AlertEvent.id)
+    actions = ALERT_EVENTS
     filters = ("severity", "acknowledged")
     keys = ("alert_id", "instrument_id", "user_id")
     pickers = ("instrument_id", "user_id")

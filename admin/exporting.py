@@ -14,8 +14,7 @@ from starlette.types import Send
 
 from admin.addressing import key_in
 from admin.fields import label_of
-from admin.listing import Listing
-from admin.lists import listing_of
+from admin.listing import Listing, listing_of
 from admin.office import GET, Office
 from admin.records import RecordView
 from admin.signing_in import staff_of
@@ -116,11 +115,16 @@ class Export:
             if name not in known:
                 raise InvalidData("field", name, f"be a column of {listing.view.name_plural}")
         keys = listing.params.getlist("key")
-        only = _selection(listing.view, keys) if keys else None
+        only = selection(listing.view, keys) if keys else None
         return cls(listing, list(dict.fromkeys(names)), only)
 
 
-def _selection(view: RecordView, keys: Sequence[str]) -> ColumnElement[bool]:
+def selection(view: RecordView, keys: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition for single records, by their keys as they stand in addresses.
+
+    Raises:
+        InvalidData: A key is none, or there are too many.
+    """
     if len(keys) > _MOST_KEYS:
         raise InvalidData("key", len(keys), f"name at most {_MOST_KEYS:,} records")
     read = [key_in(view, key) for key in keys]

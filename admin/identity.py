@@ -5,9 +5,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement
 
+from admin.actions import API_KEYS, SESSIONS
 from admin.records import RecordView, Related
 from domain.identity.models import (
     ApiKey,
+    BulkItem,
+    BulkRun,
     NotificationAddress,
     OAuthToken,
     SavedView,
@@ -65,6 +68,7 @@ class UserSessionView(RecordView, model=UserSession):
     about = "Logins. Revoking one ends it with the next request."
     columns = ("user_id", "issued_at", "last_seen_at", "expires_at", "revoked_at", "ip")
     order = (UserSession.id,)
+    actions = SESSIONS
     keys = ("user_id",)
 
 
@@ -78,6 +82,7 @@ class ApiKeyView(RecordView, model=ApiKey):
     about = "Keys with which programs authenticate. A key is shown once, when it is made."
     columns = ("name", "prefix", "user_id", "expires_at", "last_used_at", "revoked_at")
     order = (ApiKey.id,)
+    actions = API_KEYS
     keys = ("user_id",)
     editable = ("name", "permissions", "expires_at")
 
@@ -162,6 +167,35 @@ class TableImportRowView(RecordView, model=TableImportRow):
     is_part = True
 
 
+class BulkRunView(RecordView, model=BulkRun):
+    """What was done to many records."""
+
+    name, name_plural, path = "Bulk run", "Bulk runs", "bulk-runs"
+    category = _CATEGORY
+    panel = "panels/bulk_run.html"
+    about = "What staff did to many records at once."
+    hint_about = "Choose records in a list, and what to do with them below it."
+    columns = ("created_at", "view", "action", "user_id", "total", "done", "skipped", "status")
+    order = (BulkRun.id,)
+    filters = ("status",)
+    keys = ("user_id",)
+    related = (Related("Records", "bulk-items", "run_id", same=("user_id",)),)
+
+
+class BulkItemView(RecordView, model=BulkItem):
+    """Records of runs."""
+
+    name, name_plural, path = "Bulk item", "Bulk items", "bulk-items"
+    category = _CATEGORY
+    about = "What became of each record of a run."
+    columns = ("position", "record_key", "outcome", "reason", "run_id")
+    order = (BulkItem.id,)
+    is_newest_first = False
+    filters = ("outcome",)
+    keys = ("run_id", "user_id")
+    is_part = True
+
+
 class UserPreferencesView(RecordView, model=UserPreferences):
     """Preferences."""
 
@@ -194,4 +228,6 @@ VIEWS = (
     SavedViewView,
     TableImportView,
     TableImportRowView,
+    BulkRunView,
+    BulkItemView,
 )

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select
 from starlette.datastructures import QueryParams
+from starlette.requests import Request
 
 from admin.conditions import (
     PARAMETER,
@@ -32,6 +33,7 @@ from admin.ordering import (
 )
 from admin.records import RecordView
 from admin.rendering import zone_of
+from admin.signing_in import staff_of
 from domain.db.unit import Unit
 from domain.errors import InvalidData
 
@@ -295,6 +297,11 @@ class Listing:
 
 _PLAIN: Final = ":,()|"
 """Marks of conditions that an address may hold as they are: people read them."""
+
+
+def listing_of(request: Request, view: RecordView) -> Listing:
+    """Return the list that a request asks for."""
+    return Listing(view, request.query_params, staff_of(request).user.timezone)
 
 
 @dataclass(frozen=True, slots=True)

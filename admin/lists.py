@@ -9,11 +9,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from admin.building import MARK, Offered, built, from_form, offered
+from admin.bulk import actions_of
 from admin.conditions import OPERATORS, Group, written
 from admin.counting import Count, count_exactly
 from admin.facets import Facet, facets_of
 from admin.fields import label_of
-from admin.listing import Listing
+from admin.listing import Listing, listing_of
 from admin.looking_up import labels_of
 from admin.office import GET, Office
 from admin.ordering import SMALL
@@ -132,11 +133,6 @@ class Lists:
         return self.office.pages.render(request, "count.html", {"text": text}, status=status)
 
 
-def listing_of(request: Request, view: RecordView) -> Listing:
-    """Return the list that a request asks for."""
-    return Listing(view, request.query_params, staff_of(request).user.timezone)
-
-
 def _canonical(listing: Listing) -> str:
     """Return the query that the inputs of a form stand for; empty when there are none.
 
@@ -188,6 +184,7 @@ def _context(request: Request, listing: Listing, shown: Shown) -> dict[str, Any]
         "chooser_columns": _chooser(listing, columns),
         "can_jump": can_jump,
         "everything": EVERYTHING,
+        "actions": actions_of(request, view),
         "new": new_link(request, view),
     }
 

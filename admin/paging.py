@@ -47,10 +47,12 @@ class Row:
     Args:
         link: The record's page.
         cells: One a column.
+        key: The record's key, as in its address.
     """
 
     link: str
     cells: Sequence[Cell]
+    key: str = ""
 
     @property
     def lead(self) -> int:
@@ -143,7 +145,8 @@ def _row(listing: Listing, record: Any, names: Names, root: str) -> Row:
         else:
             # Codes such as USD say what they are: a column of links to them would be noise.
             cells.append(_cell(listing, name, value))
-    return Row(f"{root}/{view.identity}/details/{identifier(view, record)}", cells)
+    key = identifier(view, record)
+    return Row(f"{root}/{view.identity}/details/{key}", cells, key)
 
 
 def _cell(listing: Listing, name: str, value: Any) -> Cell:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, joinedload
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 from starlette.requests import Request
 
+from admin.actions import Action
 from admin.fields import Field, field_for, help_of
 from admin.signing_in import staff_of
 from domain.db.orm import Versioned
@@ -62,6 +63,7 @@ class RecordView(ModelView):
         creatable: Attributes of the create form; empty: records are not made here.
         sections: (legend, attributes) that group the fields of a form; others stand first.
         related: Lists that belong to a record.
+        actions: What may be done to many records at once, besides deleting and editing.
         is_part: Whether people come here from the records it belongs to, not from the menu.
         is_deletable: Whether a record may be deleted, after a confirmation.
         is_for_administrators: Whether only administrators may write here.
@@ -87,6 +89,7 @@ class RecordView(ModelView):
     creatable: ClassVar[Sequence[str]] = ()
     sections: ClassVar[Sequence[tuple[str, Sequence[str]]]] = ()
     related: ClassVar[Sequence[Related]] = ()
+    actions: ClassVar[Sequence[Action]] = ()
     is_part: ClassVar[bool] = False
     is_deletable: ClassVar[bool] = False
     is_for_administrators: ClassVar[bool] = False

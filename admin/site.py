@@ -27,6 +27,7 @@ from admin import (
 from admin.answering import Answering
 from admin.booking import Booking
 from admin.broker_files import BrokerFiles
+from admin.bulk import Bulk
 from admin.dashboard import Dashboard
 from admin.delivering import Delivering
 from admin.doors import Doorkeeper
@@ -64,6 +65,7 @@ _GROUPS: Final = (
     Delivering,
     BrokerFiles,
     SavedViews,
+    Bulk,
     Lists,
     Exporting,
     Importing,

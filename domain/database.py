@@ -27,6 +27,8 @@ from domain.db.written import WRITES
 from domain.identity import cached as identity
 from domain.identity.repositories import (
     ApiKeyRepository,
+    BulkItemRepository,
+    BulkRunRepository,
     NotificationAddressRepository,
     OAuthTokenRepository,
     SavedViewRepository,
@@ -199,6 +201,8 @@ class Repositories(Unit):
     saved_views = repository(SavedViewRepository)
     table_imports = repository(TableImportRepository)
     table_import_rows = repository(TableImportRowRepository)
+    bulk_runs = repository(BulkRunRepository)
+    bulk_items = repository(BulkItemRepository)
     notification_addresses = repository(NotificationAddressRepository)
 
     currencies = repository(CurrencyRepository)

@@ -48,6 +48,8 @@ RIGHTS: Final = {
     "identity.saved_views": (_ALL, _ALL),
     "identity.table_imports": (_READ, _ALL),
     "identity.table_import_rows": (_READ, _ALL),
+    "identity.bulk_runs": (_READ, _ALL),
+    "identity.bulk_items": (_READ, _ALL),
     "market.currencies": (_GROW, _ALL),
     "market.instruments": (_GROW, _ALL),
     "market.instrument_aliases": (_READ, _ALL),

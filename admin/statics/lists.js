@@ -208,6 +208,11 @@ document.addEventListener("DOMContentLoaded", () => {
       for (const box of boxes) box.checked = isOn;
     });
   }
+  document.querySelector("[data-pick-all]")?.addEventListener("change", (event) => {
+    const { pickAll } = event.target.dataset;
+    const boxes = document.querySelectorAll(`input[name="key"][form="${pickAll}"]`);
+    for (const box of boxes) box.checked = event.target.checked;
+  });
   // One panel at a time; Escape and a click elsewhere close it.
   const panels = [...document.querySelectorAll("details.panel")];
   const close = (except) => panels.forEach((panel) => panel !== except && (panel.open = false));

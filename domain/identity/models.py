@@ -359,14 +359,80 @@ class TableImportRow(Owned, Record, kw_only=True, eq=False, repr=False):
     )
 
 
+class RunStatus(StrEnum):
+    """How a run over many records stands."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+
+
+class ItemOutcome(StrEnum):
+    """What became of a record of a run."""
+
+    DONE = "done"
+    SKIPPED = "skipped"
+
+
+class BulkRun(Owned, Timestamped, Record, kw_only=True, eq=False, repr=False):
+    """One thing that a member of staff does to many records, in batches."""
+
+    __tablename__ = "bulk_runs"
+    __table_args__ = (
+        tenant_key(),
+        CheckConstraint("done + skipped <= total", name="counts_fit"),
+        {"schema": _SCHEMA, "comment": "What staff do to many records at once"},
+    )
+
+    view: Mapped[str] = mapped_column(OpenText(), comment="The table, as in its address")
+    action: Mapped[str] = mapped_column(OpenText(), comment="What is done to each record")
+    params: Mapped[dict[str, Any]] = mapped_column(
+        JSONB, default_factory=dict, comment="What the action was told: field and text"
+    )
+    total: Mapped[int] = mapped_column(comment="Records that were chosen")
+    done: Mapped[int] = mapped_column(default=0, comment="Records it was done to")
+    skipped: Mapped[int] = mapped_column(default=0, comment="Records that were left as they are")
+    status: Mapped[RunStatus] = mapped_column(
+        ClosedText(RunStatus), default=RunStatus.RUNNING, comment="How it stands"
+    )
+
+
+class BulkItem(Owned, Record, kw_only=True, eq=False, repr=False):
+    """One record of a run."""
+
+    __tablename__ = "bulk_items"
+    __table_args__ = (
+        UniqueConstraint("user_id", "run_id", "position"),
+        Index("ix_bulk_items_open", "run_id", "position", postgresql_where=text("outcome IS NULL")),
+        ForeignKeyConstraint(
+            ["user_id", "run_id"],
+            ["identity.bulk_runs.user_id", "identity.bulk_runs.id"],
+            ondelete="CASCADE",
+        ),
+        {"schema": _SCHEMA, "comment": "Records of runs, with what became of each"},
+    )
+
+    run_id: Mapped[UUID] = mapped_column(comment="The run")
+    position: Mapped[int] = mapped_column(comment="Its turn, from 1")
+    record_key: Mapped[str] = mapped_column(comment="The record, as in its address")
+    outcome: Mapped[ItemOutcome | None] = mapped_column(
+        ClosedText(ItemOutcome), default=None, comment="What became of it; NULL: its turn comes"
+    )
+    reason: Mapped[str | None] = mapped_column(default=None, comment="Why it was skipped")
+
+
 __all__ = [
     "SECRET",
     "ApiKey",
+    "BulkItem",
+    "BulkRun",
     "ImportStatus",
+    "ItemOutcome",
     "NotificationAddress",
     "OAuthToken",
     "Role",
     "RowOutcome",
+    "RunStatus",
     "SavedView",
     "TableImport",
     "TableImportRow",

@@ -10,6 +10,8 @@ from domain.db.repository import Repository
 from domain.errors import NotFound
 from domain.identity.models import (
     ApiKey,
+    BulkItem,
+    BulkRun,
     ImportStatus,
     NotificationAddress,
     OAuthToken,
@@ -118,3 +120,16 @@ class TableImportRepository(Repository[TableImport]):
 
 class TableImportRowRepository(Repository[TableImportRow]):
     """What became of each row of an import."""
+
+
+class BulkRunRepository(Repository[BulkRun]):
+    """What staff do to many records at once."""
+
+
+class BulkItemRepository(Repository[BulkItem]):
+    """Records of runs."""
+
+    async def next_of(self, run: BulkRun, count: int) -> Sequence[BulkItem]:
+        """Lock and return the records whose turn is next."""
+        waiting = self.query(BulkItem.run_id == run.id, BulkItem.outcome.is_(None))
+        return await self.all(waiting.order_by(BulkItem.position).limit(count).with_for_update())

@@ -18,6 +18,8 @@ from domain.alerts.evaluating import evaluate
 from domain.alerts.events import report
 from domain.identity.models import (
     ApiKey,
+    BulkItem,
+    BulkRun,
     NotificationAddress,
     OAuthToken,
     RowOutcome,
@@ -166,6 +168,9 @@ async def _make_access(db: Database, account: Account) -> None:
             unit.table_import_rows.add(
                 TableImportRow(import_id=imported.id, record_key=key, **row, **owner)
             )
+        run = unit.bulk_runs.add(BulkRun(view="alerts", action="pause", total=1, **owner))
+        await unit.flush()
+        unit.bulk_items.add(BulkItem(run_id=run.id, position=1, record_key="gone", **owner))
         unit.preferences.add(
             UserPreferences(
                 settings={"z": 1, "a": [1.5, None, {"deep": "\u2028"}]},
