@@ -39,6 +39,7 @@ class AlertView(RecordView, model=Alert):
     filters = ("status", "condition", "trigger_mode", "severity")
     keys = ("instrument_id", "portfolio_id", "position_id", "user_id")
     pickers = ("user_id",)
+    list_editable = ("threshold",)
     editable = (
         "name",
         "condition",

@@ -1,5 +1,6 @@
 """The pages of lists: one page of a table, its filters, its columns, its counts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
@@ -184,9 +185,17 @@ def _context(request: Request, listing: Listing, shown: Shown) -> dict[str, Any]
         "chooser_columns": _chooser(listing, columns),
         "can_jump": can_jump,
         "everything": EVERYTHING,
+        "editing": _editing(request, view, columns),
         "actions": actions_of(request, view),
         "new": new_link(request, view),
     }
+
+
+def _editing(request: Request, view: RecordView, columns: Sequence[str]) -> dict[int, str]:
+    """Return the attributes that are changed in the list, by their place in its lines."""
+    if not view.may_edit(request):
+        return {}
+    return {place: name for place, name in enumerate(columns) if name in view.list_editable}
 
 
 def _expected(shown: Shown) -> int | None:

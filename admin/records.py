@@ -60,6 +60,7 @@ class RecordView(ModelView):
         time_column: The instant or day that the date filter is about.
         prose: Texts that are read in the list: they wrap and are cut late.
         editable: Attributes of the edit form.
+        list_editable: Those of them that are changed in the list, one at a time.
         creatable: Attributes of the create form; empty: records are not made here.
         sections: (legend, attributes) that group the fields of a form; others stand first.
         related: Lists that belong to a record.
@@ -86,6 +87,7 @@ class RecordView(ModelView):
     time_column: ClassVar[str] = ""
     prose: ClassVar[Sequence[str]] = ()
     editable: ClassVar[Sequence[str]] = ()
+    list_editable: ClassVar[Sequence[str]] = ()
     creatable: ClassVar[Sequence[str]] = ()
     sections: ClassVar[Sequence[tuple[str, Sequence[str]]]] = ()
     related: ClassVar[Sequence[Related]] = ()

@@ -28,6 +28,7 @@ from admin.answering import Answering
 from admin.booking import Booking
 from admin.broker_files import BrokerFiles
 from admin.bulk import Bulk
+from admin.cells import Cells
 from admin.dashboard import Dashboard
 from admin.delivering import Delivering
 from admin.doors import Doorkeeper
@@ -66,6 +67,7 @@ _GROUPS: Final = (
     BrokerFiles,
     SavedViews,
     Bulk,
+    Cells,
     Lists,
     Exporting,
     Importing,

@@ -36,6 +36,7 @@ class PortfolioView(RecordView, model=Portfolio):
     search_hint = "Name begins with…"
     filters = ("cost_basis_method",)
     keys = ("user_id",)
+    list_editable = ("broker",)
     editable = ("name", "description", "broker", "external_account", "inception_at", "archived_at")
     creatable = (
         "user_id",

@@ -179,6 +179,68 @@ function moveColumn(button, isUp) {
   button.focus();
 }
 
+// ── one field in its line ───────────────────────────────────────────────────────────────────
+
+// The cell shows the field's form until it is saved or given up; its link leads to the whole form.
+class CellEditor {
+  static open = null;
+
+  constructor(link) {
+    this.cell = link.closest("td");
+    this.link = link;
+    this.before = [...this.cell.childNodes];
+  }
+
+  async start() {
+    CellEditor.open?.close();
+    const answer = await fetch(this.cell.dataset.cell).catch(() => null);
+    if (!answer?.ok) {
+      location.assign(this.link.href);
+      return;
+    }
+    CellEditor.open = this;
+    this.#show(await answer.text());
+  }
+
+  close() {
+    this.cell.classList.remove("editing");
+    this.cell.replaceChildren(...this.before);
+    CellEditor.open = null;
+    this.link.focus();
+  }
+
+  #show(html) {
+    const page = new DOMParser().parseFromString(html, "text/html");
+    const form = document.adoptNode(page.querySelector("form"));
+    this.cell.classList.add("editing");
+    this.cell.replaceChildren(form);
+    form.addEventListener("submit", (event) => this.#save(event));
+    form.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
+    form.querySelector("[data-cell-cancel]").addEventListener("click", () => this.close());
+    for (const field of form.querySelectorAll("input[data-lookup]")) new Reference(field);
+    form.querySelector("input:not([type=hidden]), select, textarea")?.focus();
+  }
+
+  async #save(event) {
+    event.preventDefault();
+    const body = new URLSearchParams(new FormData(event.target));
+    const answer = await fetch(this.cell.dataset.cell, { method: "POST", body }).catch(() => null);
+    const html = answer ? await answer.text() : "";
+    if (answer && [409, 422].includes(answer.status)) {
+      this.#show(html);
+      return;
+    }
+    if (!answer?.ok) {
+      location.assign(this.link.href);
+      return;
+    }
+    const page = new DOMParser().parseFromString(html, "text/html");
+    this.before = [...page.body.childNodes].map((node) => document.adoptNode(node));
+    this.before.push(this.link);
+    this.close();
+  }
+}
+
 // ── counts ──────────────────────────────────────────────────────────────────────────────────
 
 async function countExactly(event) {
@@ -200,6 +262,12 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const line of document.querySelectorAll("[data-rule]")) new Rule(line);
   for (const button of document.querySelectorAll("[data-up], [data-down]")) {
     button.addEventListener("click", () => moveColumn(button, "up" in button.dataset));
+  }
+  for (const link of document.querySelectorAll("a.edit-cell")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      new CellEditor(link).start();
+    });
   }
   document.querySelector("[data-count]")?.addEventListener("click", countExactly);
   for (const [mark, isOn] of [["[data-check-all]", true], ["[data-check-none]", false]]) {
