@@ -28,11 +28,16 @@ from domain.db.written import WRITES
 from domain.identity import cached as identity
 from domain.identity.repositories import (
     ApiKeyRepository,
+    BulkItemRepository,
+    BulkRunRepository,
     NotificationAddressRepository,
     OAuthTokenRepository,
     RecoveryCodeRepository,
     RolePermissionRepository,
+    SavedViewRepository,
     SecondFactorRepository,
+    TableImportRepository,
+    TableImportRowRepository,
     TicketRepository,
     UserPreferencesRepository,
     UserRepository,
@@ -199,6 +204,11 @@ class Repositories(Unit):
     api_keys = repository(ApiKeyRepository)
     oauth_tokens = repository(OAuthTokenRepository)
     preferences = repository(UserPreferencesRepository)
+    saved_views = repository(SavedViewRepository)
+    table_imports = repository(TableImportRepository)
+    table_import_rows = repository(TableImportRowRepository)
+    bulk_runs = repository(BulkRunRepository)
+    bulk_items = repository(BulkItemRepository)
     notification_addresses = repository(NotificationAddressRepository)
     second_factors = repository(SecondFactorRepository)
     recovery_codes = repository(RecoveryCodeRepository)

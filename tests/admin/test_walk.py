@@ -101,7 +101,8 @@ async def test_a_reader_sees_every_page_without_a_way_to_write(
         records = links(listing, f"/{view.identity}/details/")[:_RECORDS]
         for page in [listing, *[await visit(reader, path) for path in records]]:
             posting = {form.action for form in page.forms if form.method == "post"}
-            assert posting == {"/admin/logout"}
+            # Views that people save for themselves are all that a reader writes.
+            assert posting - {f"/admin/{view.identity}/views"} == {"/admin/logout"}
             written = [
                 a for a in page.addresses if re.search(r"/(edit|create|delete|new|correct)\b", a)
             ]
