@@ -3,6 +3,7 @@
 from typing import Any, Final
 from uuid import UUID
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -73,7 +74,7 @@ class BrokerFiles:
         self, request: Request, values: dict[str, Any], upload: Upload, *, is_preview: bool
     ) -> ImportReport:
         file = BrokerFile(values["broker"], upload.content, upload.filename)
-        file.parse()
+        await run_in_threadpool(file.parse)
         async with self.office.db.transaction(staff=staff_of(request).name) as unit:
             portfolio = await unit.portfolios.get(values["portfolio_id"])
             return await import_file(unit, portfolio, file, is_preview=is_preview)

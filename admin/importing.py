@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -62,21 +63,21 @@ class Wizard:
     is_again: bool = False
 
     @classmethod
-    def begun(cls, view: RecordView, upload: Upload) -> "Wizard":
+    async def begun(cls, view: RecordView, upload: Upload) -> "Wizard":
         """Return the wizard of a file that just came, its columns guessed by their names."""
-        table = read_file(upload.filename, upload.content)
+        table = await run_in_threadpool(read_file, upload.filename, upload.content)
         mapping = guessed_mapping(view, table.headings)
         keys = keys_of(view, mapping)
         return cls(view, upload, table, Plan(view, mapping, keys[0] if keys else ()))
 
     @classmethod
-    def of(cls, view: RecordView, upload: Upload, form: FormData) -> "Wizard":
+    async def of(cls, view: RecordView, upload: Upload, form: FormData) -> "Wizard":
         """Return the wizard that a form stands for.
 
         Raises:
             InvalidData: A column, a key or a mode is none.
         """
-        table = read_file(upload.filename, upload.content)
+        table = await run_in_threadpool(read_file, upload.filename, upload.content)
         mapping = {
             name: str(form[f"map-{name}"])
             for name in attributes_of(view)
@@ -128,7 +129,7 @@ class Importing:
             async with request.form(max_files=1, max_fields=5) as form:
                 try:
                     upload = await self.uploads.receive(staff_of(request).user.id, form)
-                    return await self._show(request, Wizard.begun(view, upload))
+                    return await self._show(request, await Wizard.begun(view, upload))
                 except InvalidData as invalid:
                     error = f"{invalid}."
         context = {"view": view, "error": error, "attributes": view.fields(attributes_of(view))}
@@ -142,9 +143,10 @@ class Importing:
         owner = staff_of(request).user.id
         upload = await self.uploads.take(owner, str(form.get("token", "")))
         try:
-            wizard = Wizard.of(view, upload, form)
+            wizard = await Wizard.of(view, upload, form)
         except InvalidData as invalid:
-            return await self._show(request, Wizard.begun(view, upload), error=f"{invalid}.")
+            begun = await Wizard.begun(view, upload)
+            return await self._show(request, begun, error=f"{invalid}.")
         if form.get("do") == "apply":
             return await self._apply(request, wizard)
         if form.get("do") == "look":

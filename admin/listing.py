@@ -34,6 +34,7 @@ from admin.ordering import (
 from admin.records import RecordView
 from admin.rendering import zone_of
 from admin.signing_in import staff_of
+from domain.db.types import UtcDateTime
 from domain.db.unit import Unit
 from domain.errors import InvalidData
 
@@ -140,10 +141,14 @@ class Listing:
 
     def fixed(self) -> set[str]:
         """Return the attributes that are equal in every record of the list."""
-        known = self.view.mapper.column_attrs
         plain = [part for part in self.group.parts if isinstance(part, Condition)]
-        same = {part.name for part in plain if part.operator == "is" and part.name in known}
+        same = {part.name for part in plain if part.operator == "is" and self._is_point(part.name)}
         return {*self.keys(), *self.choices()} | (same if self.group.word == "and" else set())
+
+    def _is_point(self, name: str) -> bool:
+        """Return whether "is" means one value; for a time it may be a whole day."""
+        attribute = self.view.mapper.column_attrs.get(name)
+        return attribute is not None and not isinstance(attribute.columns[0].type, UtcDateTime)
 
     def _dates(self) -> list[ColumnElement[bool]]:
         if not self.view.time_column:

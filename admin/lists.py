@@ -1,6 +1,7 @@
 """The pages of lists: one page of a table, its filters, its columns, its counts."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
@@ -107,7 +108,9 @@ class Lists:
             if request.query_params.get("facets"):
                 shown.facets = await self._facets(request, listing)
             if request.query_params.get("count"):
-                shown.counted = await self._counted(request, listing)
+                # Where counting takes too long, the estimate stays.
+                with suppress(QueryTimeout):
+                    shown.counted = await self._counted(request, listing)
         except QueryTimeout:
             shown.error = _TOO_SLOW
         except InvalidData as invalid:

@@ -93,7 +93,6 @@ def _csv(content: bytes) -> tuple[list[str], list[Line]]:
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    before = csv.field_size_limit(LONGEST_FIELD)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     number = 1
     try:
@@ -104,8 +103,6 @@ def _csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
     except csv.Error as error:
         rule = f"be CSV as RFC 4180 has it ({error})"
         raise InvalidData("file", f"line {number}", rule) from None
-    finally:
-        csv.field_size_limit(before)
 
 
 def _decoded(content: bytes) -> str:
