@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from admin.rendering import words
 from domain.clock import as_utc
+from domain.db.exact_json import parsed, written
 from domain.db.types import ClosedText, ExactNumeric, UtcDateTime
 from domain.errors import InvalidData
 from domain.money import parse, plain
@@ -211,12 +212,15 @@ class JsonField(Field):
 
     def write(self, value: Any) -> str:
         """Return indented JSON."""
-        return "" if value is None else json.dumps(value, ensure_ascii=False, indent=2)
+        return "" if value is None else written(value, indent=2)
 
     def read(self, text: str) -> Any:
         """Return the structure; NaN and Infinity are not JSON."""
         try:
-            return json.loads(text, parse_constant=_refuse_constant)
+            return parsed(text)
+        except json.JSONDecodeError as error:
+            place = f"line {error.lineno}, column {error.colno}"
+            raise InvalidData(self.name, text, f"be valid JSON ({error.msg}, {place})") from None
         except (ValueError, RecursionError):
             raise InvalidData(self.name, text, "be valid JSON") from None
 
@@ -232,10 +236,6 @@ class ListField(JsonField):
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise InvalidData(self.name, text, 'be a JSON list of words: ["one", "two"]')
         return value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
 
 
 _KINDS: Final[tuple[tuple[type[Any], type[Field]], ...]] = (

@@ -80,7 +80,7 @@ class JournalEntryView(RecordView, model=JournalEntry):
     related = (
         Related("Linked trades", "entry-trades", "entry_id", is_shown=True),
         Related("Tags", "entry-tags", "entry_id", is_shown=True),
-        Related("Files", "attachments", "entry_id", is_shown=True),
+        Related("Files", "attachments", "entry_id"),
     )
 
     async def board_of(self, unit: Reader, record: Any) -> Mapping[str, Any]:

@@ -1,6 +1,5 @@
 """How values look: money like money, quantities like quantities, times in the reader's zone."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -10,6 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from domain.db.exact_json import written
 from domain.money import plain
 
 NOTHING: Final = "—"
@@ -199,7 +199,7 @@ def _structure(value: dict[str, Any] | list[Any], *, whole: bool) -> Cell:
     if not value:
         return Cell(NOTHING, "none")
     if whole:
-        text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
+        text = written(value, indent=2)
         return Cell(text, "json", tree=value)
     return _text(_in_a_line(value), whole=False)
 
@@ -208,7 +208,7 @@ def _in_a_line(value: dict[str, Any] | list[Any]) -> str:
     """Return a structure for a line of a list: plain words when it holds no other structure."""
     parts = value.values() if isinstance(value, dict) else value
     if any(isinstance(part, dict | list) for part in parts):
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return written(value)
     if isinstance(value, list):
         return ", ".join(str(part) for part in value)
     return ", ".join(f"{key} {part}" for key, part in value.items())

@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import Text, cast, literal
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
-from domain.agents.exact_json import dumps
 from domain.agents.models import Agent, AgentAnalytics
 from domain.clock import as_utc
+from domain.db.exact_json import dumps
 from domain.db.unit import UnitOfWork
 
 

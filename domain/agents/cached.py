@@ -7,11 +7,11 @@ from uuid import UUID
 
 import msgspec
 
-from domain.agents.exact_json import loads
 from domain.agents.models import Agent, AgentAnalytics, Conversation, Message, MessageRole, Standing
 from domain.agents.repositories import AgentRepository
 from domain.cache import CachedReader, Rows, Tier, cached
 from domain.cache.selecting import all_as, first_as, select_as
+from domain.db.exact_json import loads
 from domain.db.unit import ReadUnit
 from domain.trading.models import EquitySnapshot, Portfolio
 

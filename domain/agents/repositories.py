@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, Text, cast, select
 from sqlalchemy.orm import joinedload
 
 from domain.agents.downsampling import lttb
-from domain.agents.exact_json import loads
 from domain.agents.models import Agent, AgentAnalytics, Conversation, Message, Standing
 from domain.db.bulk import any_of
+from domain.db.exact_json import loads
 from domain.db.page import Page
 from domain.db.repository import Repository
 from domain.errors import NotFound

@@ -15,6 +15,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
 from domain.clock import new_id
 from domain.db.driver import connect
+from domain.db.exact_json import stored, written
 from domain.db.sqlstate import translate
 from domain.errors import ConfigurationError, Unavailable
 from domain.settings import Settings
@@ -101,6 +102,8 @@ def _engine(
         pool_timeout=settings.pool_timeout,
         pool_recycle=_RECYCLE_SECONDS,
         hide_parameters=True,
+        json_serializer=written,
+        json_deserializer=stored,
         connect_args=_connect_args(settings, server_settings or {}),
         **options,
     )

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from domain import Database
-from domain.agents.exact_json import Decimals, dumps, loads
 from domain.agents.models import Agent
 from domain.agents.nof0 import asking
 from domain.agents.nof0.importing import Imported, import_nof0
 from domain.agents.nof0.reading import read, read_folder
 from domain.agents.nof0.times import instant_of, milliseconds, seconds
 from domain.agents.refreshing import refresh_leaderboard
+from domain.db.exact_json import Decimals, dumps, loads
 from domain.errors import AccessDenied, ConflictingTrade, InvalidData
 from domain.identity.models import User
 from domain.market.models import Tick

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 from domain.agents.conversing import NewMessage
-from domain.agents.exact_json import loads
 from domain.agents.models import MessageRole
 from domain.agents.nof0.fields import Fields
 from domain.agents.nof0.records import (
@@ -28,6 +27,7 @@ from domain.agents.nof0.records import (
     Talk,
     Total,
 )
+from domain.db.exact_json import loads
 from domain.money import checked, exact
 from domain.trading.terms import Side
 

@@ -1,6 +1,6 @@
 """Our rows as nof0's API answers them. Pure: entities in, dicts with Decimals out.
 
-`domain.agents.exact_json.dumps` writes them, decimals as numbers or as strings.
+`domain.db.exact_json.dumps` writes them, decimals as numbers or as strings.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,6 +1,12 @@
-"""JSON whose numbers are exact: decimals in, decimals out, never a float in between. Pure."""
+"""JSON whose numbers are exact: decimals in, decimals out, never a rounded one in between. Pure.
+
+`dumps` and `loads` know no floats. Columns do, because people store what they have: `stored` and
+`written` keep a float where it stands for just the digits that were written, and a Decimal where
+it would lose some.
+"""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal, NoReturn, TypeAlias
@@ -14,6 +20,11 @@ Decimals: TypeAlias = Literal["number", "string"]
 _DEEPEST: Final = 100
 _LARGEST_EXPONENT: Final = 400
 """More than any float has."""
+
+_MARK: Final = "\x00"
+"""Around digits on their way; no JSON column holds this character."""
+
+_MARKED: Final = re.compile(r'"\\u0000([^"\\]*)\\u0000"')
 
 
 def dumps(value: Any, *, decimals: Decimals = "number") -> str:
@@ -75,6 +86,50 @@ def loads(text: str | bytes, *, name: str = "json") -> Any:
         raise InvalidData(name, text[:40], rule) from None
     _check(found, name, _DEEPEST)
     return found
+
+
+def written(value: Any, *, indent: int | None = None) -> str:
+    """Write what a JSON column holds; a Decimal keeps its digits, as a number.
+
+    Raises:
+        TypeError: A value is none that JSON holds.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=_marked)
+    return _MARKED.sub(r"\1", text) if "\\u0000" in text else text
+
+
+def stored(text: str | bytes) -> Any:
+    """Read a JSON column: a number that a float would round becomes a Decimal.
+
+    Raises:
+        ValueError: It is no JSON.
+
+    Example:
+        >>> stored('[1.5, 0.1, 123456789.123456789123]')
+        [1.5, 0.1, Decimal('123456789.123456789123')]
+    """
+    return json.loads(text, parse_float=_faithful)
+
+
+def parsed(text: str) -> Any:
+    """Read JSON that somebody typed for a column: as `stored`, without NaN and infinity.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    return json.loads(text, parse_float=_faithful, parse_constant=_refuse)
+
+
+def _marked(value: Any) -> str:
+    if not isinstance(value, Decimal):
+        raise TypeError(f"JSON holds no {type(value).__name__}")
+    return f"{_MARK}{_number(value, 'number')}{_MARK}"
+
+
+def _faithful(digits: str) -> float | Decimal:
+    number = float(digits)
+    exact = Decimal(digits)
+    return number if Decimal(repr(number)) == exact else exact
 
 
 def _exact(digits: str) -> Decimal:
