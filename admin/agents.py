@@ -43,6 +43,7 @@ class AgentView(RecordView, model=Agent):
 
     name, name_plural, path = "Agent", "Agents", "agents"
     board = "boards/agent.html"
+    board_shows = ("leaderboard", "equity")
     category = _CATEGORY
     about = "AI models that trade, one portfolio each."
     hint = "import_nof0(unit, user, files)"

@@ -41,6 +41,7 @@ class JournalEntryView(RecordView, model=JournalEntry):
 
     name, name_plural, path = "Journal entry", "Journal entries", "journal-entries"
     board, panel = "boards/journal_entry.html", "panels/journal_entry.html"
+    board_shows = ("attachments", "bars", "trades")
     category = _CATEGORY
     about = "What was planned, done, felt and learned. Profit of linked trades is the ledger's."
     columns = (

@@ -5,7 +5,7 @@ The gate puts the permits of a request's role here. Views are handed out as this
 at all where the role may not read. Pages that belong to no table are named in `PLACES`.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from domain.errors import TradekeepError
+from domain.identity.models import Effect
 from domain.identity.permissions import Permits
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -63,6 +64,19 @@ PLACES: Final[Mapping[str, tuple[str, str]]] = {
 }
 """The permission that each page needs which belongs to no table's own pages."""
 
+_LEDGER: Final = ("positions", "trades", "closures", "cash-movements", "equity")
+
+SHOWS: Final[Mapping[str, tuple[str, ...]]] = {
+    "/": ("portfolios", *_LEDGER),
+    "/portfolio/{pk}": _LEDGER,
+    "/charts/equity/{pk}": ("equity",),
+    "/charts/bars/{pk}": ("trades",),
+    "/charts/race": ("leaderboard", "equity"),
+    "/race": ("leaderboard", "equity"),
+    "/review": ("trades", "closures"),
+}
+"""The tables that a page puts together: whoever may not see all of each does not see the page."""
+
 BESIDES: Final[Mapping[str, tuple[str, ...]]] = {
     "dashboard": ("read",),
     "live": ("read",),
@@ -108,6 +122,13 @@ def require(resource: str, action: str) -> None:
         raise HTTPException(403, "Your role does not allow this.")
 
 
+def sees_all_of(found: Permits, resources: Iterable[str]) -> bool:
+    """Return whether a role may read these tables, without a hidden field."""
+    return all(
+        found.allows(name, "read") and not found.fields(name, Effect.HIDDEN) for name in resources
+    )
+
+
 def guarded(path: str, handler: Handler) -> Handler:
     """Return the handler of a page behind the permission that `PLACES` names for it."""
     place = PLACES.get(path)
@@ -116,6 +137,9 @@ def guarded(path: str, handler: Handler) -> Handler:
 
     async def asked(request: Request) -> Response:
         require(*place)
+        found = permits()
+        if found is not None and not sees_all_of(found, SHOWS.get(path, ())):
+            raise HTTPException(403, "This page shows what your role may not see.")
         return await handler(request)
 
     return asked

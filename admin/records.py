@@ -18,7 +18,7 @@ from starlette.requests import Request
 
 from admin.actions import BulkAction
 from admin.fields import Field, field_for, help_of
-from admin.permits import DOTS, AsSeen, Masked, named
+from admin.permits import DOTS, AsSeen, Masked, named, sees_all_of
 from admin.signing_in import staff_of
 from domain.audit.policies import Kept, history_of
 from domain.database import Reader
@@ -109,6 +109,7 @@ class RecordView(ModelView):
         about: One sentence that says what the table is for.
         hint: A command or call that fills the table, shown while it is empty.
         hint_about: What leads to records, in words, shown while there are none.
+        board_shows: Views whose records the board shows; it is not there for who may not see them.
         powers: What else may be done with records: permissions besides those of every table.
         panel: Template of what may be done with a record, below what it says.
         head_panel: Template of the buttons beside a record's heading.
@@ -140,6 +141,7 @@ class RecordView(ModelView):
     about: ClassVar[str] = ""
     hint: ClassVar[str] = ""
     hint_about: ClassVar[str] = ""
+    board_shows: ClassVar[Sequence[str]] = ()
     powers: ClassVar[Sequence[str]] = ()
     panel: ClassVar[str] = ""
     head_panel: ClassVar[str] = ""
@@ -190,11 +192,13 @@ class RecordView(ModelView):
         hidden = permits.fields(self.identity, Effect.HIDDEN) - self._keys()
         readonly = permits.fields(self.identity, Effect.READONLY)
         denied = {action for action in _WRITING if not permits.allows(self.identity, action)}
-        if not hidden and not readonly and not denied:
+        sees_board = sees_all_of(permits, (self.identity, *self.board_shows))
+        if not hidden and not readonly and not denied and sees_board:
             return self
         seen = copy(self)
         gone = hidden | {relation for key, relation in self.relations().items() if key in hidden}
         seen.hidden, seen.readonly = gone, readonly
+        vars(seen)["board"] = self.board if sees_board else ""
         for name in _LISTS_OF_NAMES:
             kept = tuple(item for item in getattr(self, name) if item not in gone)
             vars(seen)[name] = kept

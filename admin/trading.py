@@ -129,6 +129,7 @@ class PositionView(RecordView, model=Position):
 
     name, name_plural, path = "Position", "Positions", "positions"
     board = "boards/position.html"
+    board_shows = ("latest-prices", "bars", "trades")
     category = _CATEGORY
     about = "Flat-to-flat cycles, made from trades."
     columns = (

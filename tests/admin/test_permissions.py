@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from admin import signing_in
 from admin.permissions import catalogue
-from admin.permits import BESIDES, PLACES
+from admin.permits import BESIDES, PLACES, SHOWS
 from domain import Database
 from domain.errors import AccessDenied, InvalidData
 from domain.identity.models import Effect, Role
@@ -223,6 +223,22 @@ async def test_each_action_is_taken_away_and_given_by_itself(
     await visit(viewer, f"/portfolios/delete/{portfolio}", status=405)
 
 
+async def test_pages_that_put_tables_together_are_closed_when_one_of_them_is(
+    db: Database, enter: Enter, give: Give
+) -> None:
+    account = await make_everything(db)
+    viewer = await enter(Role.VIEWER)
+    paths = ["/", f"/portfolio/{account.portfolio.id}", f"/charts/bars/{account.instrument.id}"]
+    for path in paths:
+        assert (await viewer.get(f"/admin{path}")).status_code == 200, path
+    instrument = f"/instruments/details/{account.instrument.id}"
+    whole = await visit(viewer, instrument)
+    await give(Role.VIEWER, "trades.price=hidden", "positions:read=deny")
+    for path in paths:
+        assert (await viewer.get(f"/admin{path}")).status_code == 403, path
+    assert len((await visit(viewer, instrument)).html) < len(whole.html)
+
+
 async def test_nobody_manages_who_may_more(db: Database, enter: Enter, give: Give) -> None:
     await make_everything(db)
     manager, _ = await enter(Role.MANAGER), await enter(Role.ADMIN, "boss")
@@ -332,6 +348,9 @@ async def test_every_page_is_a_tables_or_ones_own_or_names_its_permission(app: S
     ]
     assert forgotten == [], "name the permission of these pages in admin.permits.PLACES"
     assert {*PLACES} <= {route.path for route in routes}
+    resources = {view.identity for view in app.state.site.records()}
+    boards = {name for view in app.state.site.records() for name in view.board_shows}
+    assert {name for names in SHOWS.values() for name in names} | boards <= resources
 
 
 async def test_every_permission_that_a_page_asks_for_can_be_given(app: Starlette) -> None:

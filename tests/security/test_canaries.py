@@ -92,6 +92,12 @@ async def addresses(house: House, ids: set[str]) -> list[str]:
             mine = next((row.id for row in rows if row.user_id == house.ada.user.id), None)
             tails += [f"{page}/{mine}" for page in ("details", "edit", "delete")]
         found += [f"/{view.identity}/{tail}" for tail in tails]
+    async with house.db.read(system="probe") as unit:
+        found += [
+            f"/{name}/details/{row.id}"
+            for name, repository in (("instruments", unit.instruments), ("articles", unit.articles))
+            for row in await repository.all()
+        ]
     return list(dict.fromkeys(found))
 
 
