@@ -172,10 +172,11 @@ async def _named(unit: Unit, table: Table, rows: _Rows) -> Sequence[tuple[str, s
     view = REFERENCES.get(table.fullname)
     if view is None:
         return ()
-    found = await view.rows(unit).all(view.base(unit).where(rows(table)).limit(_NAMED))
+    named = view.loading(list(view.relations().values()))
+    found = view.rows(unit).query(rows(table)).options(*named).limit(_NAMED)
     return [
-        (view.title(record), f"/{view.identity}/details/{identifier(view, record)}")
-        for record in found
+        (view.heading(record), f"/{view.identity}/details/{identifier(view, record)}")
+        for record in await view.rows(unit).all(found)
     ]
 
 

@@ -16,7 +16,6 @@ from domain.agents import (
 )
 from domain.alerts.evaluating import evaluate
 from domain.alerts.events import report
-from domain.audit.sealing import seal
 from domain.identity.models import (
     ApiKey,
     BulkItem,
@@ -61,6 +60,7 @@ from domain.trading.terms import Side
 from tests.admin.journal_and_research import make_journal, make_research
 from tests.factories.agents import make_agent, make_conversation
 from tests.factories.alerts import make_alert, price
+from tests.factories.audit import seal_everything
 from tests.factories.trading import Account, open_account
 
 MOMENT = datetime(2024, 3, 15, 14, 30, 15, 123456, tzinfo=UTC)
@@ -100,7 +100,7 @@ async def make_everything(db: Database) -> Account:
     await _make_news(db)
     await make_journal(db, account)
     await make_research(db, account)
-    await seal(db)
+    await seal_everything(db)
     return account
 
 

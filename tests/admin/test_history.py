@@ -143,7 +143,7 @@ async def test_a_deleted_record_is_restored_with_its_key_and_values(
         await unit.flush()
     before = await find(db, Setup, setup.id)
     answer = await send(boss, f"/setups/delete/{setup.id}")
-    assert answer.headers["location"] == "/admin/setups/list"
+    assert answer.headers["location"].startswith("/admin/setups/list")
     listing = await visit(boss, "/setups/list")
     (deleted,) = links(listing, "/changes/list?table_name=journal.setups")
     (change,) = links(await visit(boss, deleted), "/changes/details/")

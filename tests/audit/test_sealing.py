@@ -19,6 +19,7 @@ from domain.errors import InvalidData
 from domain.journal.models import Tag
 from domain.ops.jobs import Upkeep
 from domain.ops.retention import Retention, maintain
+from tests.factories.audit import seal_everything, settle
 from tests.factories.trading import Account, open_account
 
 
@@ -57,7 +58,7 @@ async def three_seals(account: Account) -> list[Seal]:
     seals = []
     for name in ("one", "two", "three"):
         await write(account, f"{name} a", f"{name} b")
-        seals += await seal(account.db)
+        seals += await seal_everything(account.db)
     assert len(seals) == 3
     return seals
 
@@ -82,13 +83,14 @@ async def test_an_empty_history_is_intact(db: Database) -> None:
 async def test_nothing_appears_under_a_seal_although_an_older_writer_commits_later(
     db: Database, account: Account
 ) -> None:
+    await settle(db)
     async with db.transaction(user=account.user.id) as slow:
         slow.tags.add(Tag(user_id=account.user.id, name="slow"))
         await slow.flush()
         await write(account, "quick a", "quick b")
         assert sum(item.entries_count for item in await seal(db)) == 3, "those before the slow one"
         assert (await checked(db)).unsealed == 2
-    assert sum(item.entries_count for item in await seal(db)) == 3
+    assert sum(item.entries_count for item in await seal_everything(db)) == 3
     assert (await checked(db)).is_intact
 
 
@@ -103,7 +105,7 @@ async def test_sealers_and_writers_at_the_same_time_leave_nothing_out(
             await seal(db)
 
     await asyncio.gather(*(work(n) for n in range(4)), keep_sealing(), keep_sealing())
-    await seal(db)
+    await seal_everything(db)
     found = await checked(db)
     assert faults(found) == []
     assert (found.entries, found.unsealed) == (3 + 32, 0)
@@ -187,7 +189,7 @@ async def test_retention_drops_old_pieces_and_never_rows(db: Database, account: 
     assert (found.expired, found.seals, faults(found)) == (3, 0, [])
     assert faults(await checked(db)) != [], "without a setting nothing may be gone"
     await write(account, "afterwards")
-    assert len(await seal(db)) == 1
+    assert len(await seal_everything(db)) == 1
 
 
 async def test_a_copy_on_another_server_goes_on_with_its_own_numbers(
@@ -200,7 +202,7 @@ async def test_a_copy_on_another_server_goes_on_with_its_own_numbers(
     await intruder.execute("TRUNCATE audit.seals")
     await seal(db)
     await write(account, "new here")
-    made = [*await seal(db), *await seal(db)]
+    made = [*await seal_everything(db), *await seal_everything(db)]
     assert {item.cluster for item in made} != {7}
     found = await checked(db)
     assert (faults(found), found.unsealed) == ([], 0)
@@ -212,6 +214,7 @@ async def test_the_worker_seals_and_says_the_seal(
     db: Database, account: Account, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "tradekeep.worker")
+    await settle(db)
     said = await Upkeep(db, None).seal_history()
     found = await checked(db)
     assert found.last is not None
@@ -225,6 +228,7 @@ def test_the_command_line_seals_verifies_and_shows(migrated_database: str) -> No
             account = await open_account(db)
             async with db.transaction(staff="grace") as unit:
                 await unit.portfolios.patch(account.portfolio.id, name="Long term")
+            await settle(db)
             return str(account.portfolio.id)
 
     async def tamper() -> None:
