@@ -1,13 +1,14 @@
 """How many records a list has: estimated at any size, exact where that is cheap or asked for."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import func, select, text
 
 from admin.listing import Listing
 from admin.ordering import SMALL, is_served, words_of
 from domain.db.estimating import Estimate, estimate, stored_rows
+from domain.db.repository import AnySelect
 from domain.db.unit import Unit
 from domain.errors import InvalidData
 
@@ -28,7 +29,7 @@ async def measured(unit: Unit, listing: Listing) -> Estimate:
     return await estimate(unit.session, _keys_only(unit, listing))
 
 
-def _keys_only(unit: Unit, listing: Listing) -> Select[Any]:
+def _keys_only(unit: Unit, listing: Listing) -> AnySelect:
     """Return the list's statement without relations and order, for counting."""
     statement = listing.view.rows(unit).query(*listing.conditions())
     return statement.with_only_columns(*listing.view.mapper.primary_key)

@@ -36,12 +36,15 @@ class Writer(Protocol):
 
     def start(self) -> bytes:
         """Return what stands before the first row."""
+        ...
 
     def rows(self, batch: Sequence[Sequence[Any]]) -> bytes:
         """Return what a batch of rows adds."""
+        ...
 
     def end(self) -> bytes:
         """Return what stands behind the last row."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

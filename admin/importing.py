@@ -169,12 +169,12 @@ class Importing:
                 error = "This file was imported here before. Tick “import it again” to do so."
                 return await self._show(request, wizard, error=error)
             report = await read_in(unit, wizard.plan, wizard.table)
-            is_kept = not (report.faults and wizard.is_strict)
-            if is_kept:
-                imported = await _keep(unit, wizard, report, owner=owner)
-            else:
+            imported = None
+            if report.faults and wizard.is_strict:
                 await unit.session.rollback()
-        if not is_kept:
+            else:
+                imported = await _keep(unit, wizard, report, owner=owner)
+        if imported is None:
             return await self._show(request, wizard, report)
         await self.uploads.drop(owner, wizard.upload.token)
         return RedirectResponse(f"{root_of(request)}/table-imports/details/{imported.id}", 303)

@@ -222,8 +222,8 @@ async def _named(
     keys = target.mapper.primary_key
     statement = target.rows(unit).query(column.in_(asked)).with_only_columns(column, *keys)
     found: dict[str, list[Any]] = {text: [] for text in texts}
-    for name, key in (await unit.session.execute(statement)).all():
-        found[name].append(key)
+    for row in await unit.session.execute(statement):
+        found[row[0]].append(row[1])
     return found
 
 

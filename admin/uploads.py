@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -23,6 +24,8 @@ from domain.clock import now
 from domain.errors import InvalidData
 
 _SECONDS: Final = 3_600
+_MOST_FILES: Final = 8
+"""Waiting files of one member of staff; each has its content and its name beside it."""
 _TOKEN: Final = re.compile(r"[0-9a-f]{32}")
 _CHUNK: Final = 1_000_000
 
@@ -95,7 +98,8 @@ class Uploads:
 
     def _store(self, owner: UUID, upload: Upload) -> None:
         self._open_folder()
-        self._sweep()
+        with suppress(FileNotFoundError):  # another process sweeps as well
+            self._sweep(owner)
         for path, content in (
             (self._path(owner, upload.token), upload.content),
             (self._path(owner, upload.token, ".json"), json.dumps(upload.filename).encode()),
@@ -123,8 +127,12 @@ class Uploads:
         if status.st_uid != os.geteuid() or self._folder.is_symlink() or status.st_mode & 0o077:
             raise PermissionError(f"{self._folder} belongs to somebody else")
 
-    def _sweep(self) -> None:
+    def _sweep(self, owner: UUID) -> None:
+        """Remove what is too old, and the oldest of an owner who has too many."""
         oldest = now().timestamp() - _SECONDS
-        for path in self._folder.iterdir():
-            if path.stat().st_mtime < oldest:
+        ages = {path: path.stat().st_mtime for path in self._folder.iterdir()}
+        own = sorted((age, path) for path, age in ages.items() if path.name.startswith(owner.hex))
+        surplus = {path for _, path in own[: -2 * _MOST_FILES]}
+        for path, age in ages.items():
+            if age < oldest or path in surplus:
                 path.unlink(missing_ok=True)

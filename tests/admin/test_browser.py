@@ -225,7 +225,7 @@ async def test_a_reference_is_chosen_by_typing_and_a_danger_asks_first(
         await page.fill("#price", "200")
         await page.fill("#executed_at", "2024-03-20 15:00:00+00:00")
         await page.click("text=Book trade")
-        assert await page.locator("h1").inner_text() == "Buy 3 AAPL @ 200.00"
+        await expect(page.locator("h1")).to_have_text("Buy 3 AAPL @ 200.00")
 
         page.once("dialog", lambda dialog: asyncio.ensure_future(dialog.dismiss()))
         await page.fill("input[name=reason]", "fat finger")
