@@ -1,6 +1,6 @@
 """Records in addresses: a primary key as a path segment, and back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -24,7 +24,11 @@ _PARSERS: Final[dict[type, Callable[[str], Any]]] = {
 
 def identifier(view: RecordView, record: Any) -> str:
     """Return the record's key as it stands in a path; parts are joined by a semicolon."""
-    values = view.mapper.primary_key_from_instance(record)
+    return key_text(view.mapper.primary_key_from_instance(record))
+
+
+def key_text(values: Iterable[Any]) -> str:
+    """Return the parts of a primary key as they stand in a path."""
     return ";".join(_written(value) for value in values)
 
 
@@ -43,19 +47,27 @@ def key_of(view: RecordView, request: Request) -> Any:
 
 
 def parsed_key(view: RecordView, text: str) -> Any:
-    """Return the primary key that `text` stands for; a tuple when it has several parts.
+    """Return the primary key that a text stands for; a tuple when it has several parts.
 
     Raises:
         HTTPException: 404 when it cannot be one.
     """
+    key = key_in(view, text)
+    if key is None:
+        raise HTTPException(404, "There is no such record.")
+    return key
+
+
+def key_in(view: RecordView, text: str) -> Any:
+    """Return the primary key that a text stands for, a tuple when it has several parts; or None."""
     parts = text.split(";")
     columns = view.mapper.primary_key
     if len(parts) != len(columns):
-        raise HTTPException(404, "There is no such record.")
+        return None
     try:
         values = [_read(column, part) for column, part in zip(columns, parts, strict=True)]
     except (ValueError, OverflowError):
-        raise HTTPException(404, "There is no such record.") from None
+        return None
     return values[0] if len(values) == 1 else tuple(values)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 
+from admin.actions import ALERT_EVENTS, ALERTS
 from admin.records import RecordView, Related
 from admin.rendering import show, words
 from domain.alerts.models import Alert, AlertEvent
@@ -34,11 +35,13 @@ class AlertView(RecordView, model=Alert):
     )
     order = (Alert.id,)
     is_found_by_name = True
+    bulk_actions = ALERTS
     search = (Alert.name,)
     search_hint = "Name begins with…, or symbol is…"
     filters = ("status", "condition", "trigger_mode", "severity")
     keys = ("instrument_id", "portfolio_id", "position_id", "user_id")
     pickers = ("user_id",)
+    list_editable = ("threshold",)
     editable = (
         "name",
         "condition",
@@ -110,6 +113,7 @@ class AlertEventView(RecordView, model=AlertEvent):
         "user",
     )
     order = (AlertEvent.triggered_at, AlertEvent.id)
+    bulk_actions = ALERT_EVENTS
     filters = ("severity", "acknowledged")
     keys = ("alert_id", "instrument_id", "user_id")
     pickers = ("instrument_id", "user_id")

@@ -20,6 +20,7 @@ from admin.shielding import HEADERS, SameOriginWrites, SecureHeaders, SmallBodie
 from admin.signing_in import SignIn
 from admin.site import Site
 from admin.sockets import Sockets
+from admin.tracing import RequestIds
 from domain.database import Database
 from domain.ops.deploying import refuse_unsafe
 from domain.ops.health import readiness
@@ -67,6 +68,7 @@ def create_app(
             WebSocketRoute("/ws", _converse),
         ],
         middleware=[
+            Middleware(RequestIds),
             Middleware(ProxyHeadersMiddleware, trusted_hosts=list(chosen.trusted_proxies)),
             Middleware(SecureHeaders, is_https=is_https),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(chosen.allowed_hosts)),

@@ -9,8 +9,9 @@ from starlette.datastructures import QueryParams
 
 from admin.addressing import identifier
 from admin.fields import LONG_TEXTS, label_of
-from admin.listing import Head, Listing, Row, read_page
+from admin.listing import Head, Listing
 from admin.naming import Names, names_of
+from admin.paging import Row, read_page
 from admin.records import REFERENCES, RecordView, Related
 from admin.rendering import Cell, show
 from admin.structures import Node, structure
@@ -24,6 +25,8 @@ _BOOKKEEPING: Final = frozenset(
     {
         "id",
         "version",
+        "xid",
+        "cluster",
         "created_at",
         "updated_at",
         "booked_at",
@@ -164,7 +167,7 @@ async def _parts(unit: Unit, view: RecordView, record: Any, *, zone: str, root: 
         if item.is_shown and item.identity in views:
             query = _narrowed(item, record, identifier(view, record))
             listing = Listing(views[item.identity], QueryParams(query), zone)
-            page = await read_page(unit, listing, root, size=PART_SIZE)
+            page = await read_page(unit, listing, root, size=PART_SIZE, is_measured=False)
             link = f"{root}/{item.identity}/list?{urlencode(query)}"
             if page.rows:
                 heads = listing.heads(is_sortable=False)

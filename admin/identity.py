@@ -5,12 +5,18 @@ from typing import Any
 
 from sqlalchemy import ColumnElement
 
+from admin.actions import API_KEYS, SESSIONS
 from admin.records import RecordView, Related
 from domain.identity.models import (
     ApiKey,
+    BulkItem,
+    BulkRun,
     NotificationAddress,
     OAuthToken,
+    SavedView,
     SecondFactor,
+    TableImport,
+    TableImportRow,
     Ticket,
     User,
     UserPreferences,
@@ -68,6 +74,7 @@ class UserSessionView(RecordView, model=UserSession):
     about = "Logins. Revoking one ends it with the next request."
     columns = ("user_id", "issued_at", "last_seen_at", "expires_at", "revoked_at", "ip")
     order = (UserSession.id,)
+    bulk_actions = SESSIONS
     keys = ("user_id",)
 
 
@@ -82,6 +89,7 @@ class ApiKeyView(RecordView, model=ApiKey):
     about = "Keys with which programs authenticate. A key is shown once, when it is made."
     columns = ("name", "prefix", "user_id", "expires_at", "last_used_at", "revoked_at")
     order = (ApiKey.id,)
+    bulk_actions = API_KEYS
     keys = ("user_id",)
     editable = ("name", "permissions", "expires_at")
 
@@ -137,6 +145,90 @@ class NotificationAddressView(RecordView, model=NotificationAddress):
     is_deletable = True
 
 
+class SavedViewView(RecordView, model=SavedView):
+    """Saved views."""
+
+    name, name_plural, path = "Saved view", "Saved views", "saved-views"
+    category = _CATEGORY
+    is_for_administrators = True
+    about = "Lists that people saved under a name. They are made above the list itself."
+    columns = ("view", "name", "user_id", "is_shared", "is_default", "query", "updated_at")
+    order = (SavedView.id,)
+    filters = ("is_shared",)
+    keys = ("user_id",)
+    editable = ("name", "is_shared")
+    is_deletable = True
+
+
+class TableImportView(RecordView, model=TableImport):
+    """Files read into tables."""
+
+    name, name_plural, path = "Table import", "Table imports", "table-imports"
+    panel = "panels/table_import.html"
+    powers = ("revert",)
+    category = _CATEGORY
+    about = "Files that staff read into tables. An import is taken back on its page."
+    hint_about = "A list whose records are made by hand has an import."
+    columns = (
+        "created_at",
+        "view",
+        "filename",
+        "user_id",
+        "rows_total",
+        "rows_inserted",
+        "rows_updated",
+        "rows_rejected",
+        "status",
+    )
+    order = (TableImport.id,)
+    filters = ("status",)
+    keys = ("user_id",)
+    related = (Related("Rows", "table-import-rows", "import_id", same=("user_id",)),)
+
+
+class TableImportRowView(RecordView, model=TableImportRow):
+    """Rows of files read into tables."""
+
+    name, name_plural, path = "Imported row", "Imported rows", "table-import-rows"
+    category = _CATEGORY
+    about = "What became of each row of an import."
+    columns = ("line", "outcome", "record_key", "faults", "import_id")
+    order = (TableImportRow.id,)
+    is_newest_first = False
+    filters = ("outcome",)
+    keys = ("import_id", "user_id")
+    is_part = True
+
+
+class BulkRunView(RecordView, model=BulkRun):
+    """What was done to many records."""
+
+    name, name_plural, path = "Bulk run", "Bulk runs", "bulk-runs"
+    category = _CATEGORY
+    panel = "panels/bulk_run.html"
+    about = "What staff did to many records at once."
+    hint_about = "Choose records in a list, and what to do with them below it."
+    columns = ("created_at", "view", "action", "user_id", "total", "done", "skipped", "status")
+    order = (BulkRun.id,)
+    filters = ("status",)
+    keys = ("user_id",)
+    related = (Related("Records", "bulk-items", "run_id", same=("user_id",)),)
+
+
+class BulkItemView(RecordView, model=BulkItem):
+    """Records of runs."""
+
+    name, name_plural, path = "Bulk item", "Bulk items", "bulk-items"
+    category = _CATEGORY
+    about = "What became of each record of a run."
+    columns = ("position", "record_key", "outcome", "reason", "run_id")
+    order = (BulkItem.id,)
+    is_newest_first = False
+    filters = ("outcome",)
+    keys = ("run_id", "user_id")
+    is_part = True
+
+
 class UserPreferencesView(RecordView, model=UserPreferences):
     """Preferences."""
 
@@ -168,4 +260,9 @@ VIEWS = (
     TicketView,
     NotificationAddressView,
     UserPreferencesView,
+    SavedViewView,
+    TableImportView,
+    TableImportRowView,
+    BulkRunView,
+    BulkItemView,
 )

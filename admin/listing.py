@@ -1,31 +1,46 @@
-"""Reads one page of a list: keyset walks, filters, estimated counts. No OFFSET, no COUNT."""
+"""What an address asks of a list: filters, order, columns. `admin.paging` reads the page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, text
+from sqlalchemy import ColumnElement, Select, Uuid
 from starlette.datastructures import QueryParams
+from starlette.requests import Request
 
-from admin.addressing import identifier
+from admin.conditions import (
+    PARAMETER,
+    Condition,
+    Group,
+    meaning,
+    read,
+)
 from admin.fields import label_of
-from admin.naming import Names, names_of
+from admin.ordering import (
+    SMALL,
+    SortKey,
+    clauses,
+    completed,
+    is_ordered,
+    is_served,
+    own_keys,
+    places,
+    read_keys,
+    words_of,
+)
 from admin.records import RecordView
-from admin.rendering import NOTHING, Cell, show, zone_of
+from admin.rendering import zone_of
+from admin.signing_in import staff_of
+from domain.db.types import UtcDateTime
 from domain.db.unit import Unit
 from domain.errors import InvalidData
 
-PAGE_SIZE: Final = 50
-LIST_TIMEOUT_MS: Final = 3_000
-"""A list that needs longer asks for a narrower filter instead of keeping the server busy."""
-
-_PROSE: Final = 600
-"""Characters of a text that a list shows where texts are what it is read for."""
-
-_CURSORS: Final = frozenset({"after", "before"})
+_CURSORS: Final = frozenset({"after", "before", "at", "count"})
+"""Parameters of one page of a list, which its links drop."""
+_MOST_COLUMNS: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +57,11 @@ class Listing:
     params: QueryParams
     zone: str = "UTC"
 
+    @classmethod
+    def of_text(cls, view: RecordView, query: str, zone: str) -> "Listing":
+        """Return the list of a query string."""
+        return cls(view, QueryParams(query), zone)
+
     def statement(self, unit: Unit) -> Select[Any]:
         """Return the filtered and ordered statement.
 
@@ -50,22 +70,56 @@ class Listing:
         """
         return self.view.base(unit).where(*self.conditions()).order_by(*self.ordering())
 
-    def conditions(self) -> list[ColumnElement[bool]]:
+    def validate(self) -> None:
+        """Judge everything that the query string asks.
+
+        Raises:
+            InvalidData: A filter, the order or a column is none.
+        """
+        self.conditions()
+        self.ordering()
+        _ = self.columns
+
+    # ── filters ──────────────────────────────────────────────────────────────────────────────
+
+    def conditions(self, *, without: str = "") -> list[ColumnElement[bool]]:
         """Return the conditions of search, filters and dates.
+
+        Args:
+            without: A filter that is left out.
 
         Raises:
             InvalidData: A filter's value is none.
         """
-        values = {item.name: item.read for item in self.view.fields(self.view.filters)}
+        given = {**self.keys(), **self.choices()}
         found = [
-            getattr(self.view.model, name) == read(self.params[name])
-            for name, read in values.items()
-            if self.params.get(name)
+            getattr(self.view.model, name) == value
+            for name, value in given.items()
+            if name != without
         ]
-        found += [getattr(self.view.model, name) == value for name, value in self.keys().items()]
         if self.view.search and self.params.get("q", "").strip():
             found.append(self.view.search_condition(_clean(self.params["q"])))
+        if self.group.parts:
+            found.append(meaning(self.view, self.group, self.zone))
         return found + self._dates()
+
+    @property
+    def group(self) -> Group:
+        """The conditions on any column.
+
+        Raises:
+            InvalidData: They cannot be read.
+        """
+        return read(self.params.get(PARAMETER, ""))
+
+    def choices(self) -> dict[str, Any]:
+        """Return the words of closed vocabularies that narrow the list, by attribute.
+
+        Raises:
+            InvalidData: One of them is no word.
+        """
+        fields = self.view.fields([name for name in self.view.filters if self.params.get(name)])
+        return {item.name: item.read(self.params[item.name]) for item in fields}
 
     def keys(self) -> dict[str, Any]:
         """Return the foreign keys that narrow the list, by attribute.
@@ -74,7 +128,27 @@ class Listing:
             InvalidData: One of them is no key.
         """
         given = {name: self.params.get(name) for name in self.view.keys}
-        return {name: _key(name, value) for name, value in given.items() if value}
+        return {name: self._key(name, value) for name, value in given.items() if value}
+
+    def _key(self, name: str, value: str) -> Any:
+        column = self.view.mapper.column_attrs[name].columns[0]
+        if not isinstance(column.type, Uuid):
+            return _clean(value)
+        try:
+            return UUID(value)
+        except ValueError:
+            raise InvalidData(name, value, "be a record's id") from None
+
+    def fixed(self) -> set[str]:
+        """Return the attributes that are equal in every record of the list."""
+        plain = [part for part in self.group.parts if isinstance(part, Condition)]
+        same = {part.name for part in plain if part.operator == "is" and self._is_point(part.name)}
+        return {*self.keys(), *self.choices()} | (same if self.group.word == "and" else set())
+
+    def _is_point(self, name: str) -> bool:
+        """Return whether "is" means one value; for a time it may be a whole day."""
+        attribute = self.view.mapper.column_attrs.get(name)
+        return attribute is not None and not isinstance(attribute.columns[0].type, UtcDateTime)
 
     def _dates(self) -> list[ColumnElement[bool]]:
         if not self.view.time_column:
@@ -100,47 +174,122 @@ class Listing:
     # ── order ────────────────────────────────────────────────────────────────────────────────
 
     def ordering(self) -> list[Any]:
-        """Return the view's order, turned around when the query string says so."""
-        columns, is_descending = self.view.order, self.is_descending
-        return [column.desc() if is_descending else column.asc() for column in columns]
+        """Return the ORDER BY.
+
+        Raises:
+            InvalidData: A column of the order is none.
+        """
+        return clauses(self.view, self.sort_keys)
 
     @property
-    def is_descending(self) -> bool:
-        """Whether the newest or last comes first."""
-        chosen = self.params.get("sort", "")
-        if chosen.lstrip("-") != self.view.order[0].key:
-            return self.view.is_newest_first
-        return chosen.startswith("-")
+    def sort_keys(self) -> tuple[SortKey, ...]:
+        """The columns that the list is sorted by.
+
+        Raises:
+            InvalidData: One of them is none.
+        """
+        asked = read_keys(self.view, self.params.get("sort", ""))
+        return completed(self.view, asked) if asked else own_keys(self.view)
+
+    @property
+    def is_in_time(self) -> bool:
+        """Whether the list is in the order of its days, so that one can jump to a day."""
+        return bool(self.view.time_column) and self.sort_keys[0].name == self.view.time_column
+
+    def jump(self) -> list[ColumnElement[bool]]:
+        """Return the condition that begins the list at the day ``at``.
+
+        Raises:
+            InvalidData: It is no day, or the list is in another order.
+        """
+        day = self.params.get("at", "")
+        if not day:
+            return []
+        if not self.is_in_time:
+            raise InvalidData("at", day, "be given for a list that is sorted by its time")
+        column = getattr(self.view.model, self.view.time_column)
+        start, end = self._bound("at", day), self._bound("at", day, days=1)
+        return [column < end if self.sort_keys[0].is_descending else column >= start]
+
+    # ── columns ──────────────────────────────────────────────────────────────────────────────
 
     @property
     def columns(self) -> Sequence[str]:
-        """The view's columns without what the list is narrowed to: it is the same in each line."""
+        """The chosen columns; else the view's, without what the list is narrowed to.
+
+        Raises:
+            InvalidData: A chosen column is none.
+        """
+        if chosen := self.params.get("columns", ""):
+            return self._chosen(chosen)
         keys = self.keys()
         known = {relation for key, relation in self.view.relations().items() if key in keys}
         return [name for name in self.view.columns if name not in known and name not in keys]
 
-    def heads(self, *, is_sortable: bool = True) -> list["Head"]:
+    def _chosen(self, text: str) -> Sequence[str]:
+        names = list(dict.fromkeys(text.split(",")))
+        known = set(self.offered())
+        for name in names:
+            if name not in known:
+                raise InvalidData("columns", name, f"be a column of {self.view.name_plural}")
+        return names[:_MOST_COLUMNS]
+
+    def offered(self) -> list[str]:
+        """Return every column that may be shown: the view's own first, secrets never."""
+        relations = self.view.relations()
+        named = {key for key, relation in relations.items() if relation in self.view.columns}
+        rest = [name for name in self.view.visible() if name not in named]
+        return list(dict.fromkeys([*self.view.columns, *rest]))
+
+    def heads(self, *, expected: int | None = None, is_sortable: bool = True) -> list["Head"]:
         """Return the columns' headings.
 
         Args:
-            is_sortable: Whether the heading of the order turns it around.
+            expected: About how many records the list has.
+            is_sortable: Whether headings sort the list.
         """
-        return [self._head(name, is_sortable=is_sortable) for name in self.columns]
+        return [self._head(name, expected, is_sortable=is_sortable) for name in self.columns]
 
-    def _head(self, name: str, *, is_sortable: bool) -> "Head":
-        order, link = "", ""
-        if is_sortable and name == self.view.order[0].key:
-            order = "descending" if self.is_descending else "ascending"
-            link = self.link(sort=name if self.is_descending else f"-{name}")
+    def _head(self, name: str, expected: int | None, *, is_sortable: bool) -> "Head":
         kind = "number" if self.view.is_number(name) else ""
-        return Head(label_of(name), self.view.help_of(name), kind, order, link)
+        head = Head(label_of(name), self.view.help_of(name), kind)
+        if not is_sortable:
+            return head
+        place, key = places(self.sort_keys).get(name, (0, SortKey(name, is_descending=True)))
+        order = ("descending" if key.is_descending else "ascending") if place else ""
+        if why := self._why_not(name, expected):
+            return head.sorted(order=order, why=why, place=place)
+        asked = read_keys(self.view, self.params.get("sort", ""))
+        others = [key.turned if item.name == name else item for item in asked]
+        if name not in {item.name for item in asked}:
+            others.append(SortKey(name, is_descending=False))
+        alone = key.turned if place else SortKey(name, is_descending=False)
+        return head.sorted(
+            order=order,
+            place=place if len(asked) > 1 else 0,
+            link=self.link(sort=str(alone)),
+            more=self.link(sort=words_of(others)) if asked and len(others) > 1 else "",
+        )
+
+    def _why_not(self, name: str, expected: int | None) -> str:
+        """Return why a list cannot be sorted by a column; empty when it can."""
+        if not is_ordered(self.view, name):
+            is_column = name in self.view.mapper.column_attrs
+            return "Such values have no order." if is_column else "Names of other records."
+        if is_served(
+            self.view, completed(self.view, [SortKey(name, is_descending=False)]), self.fixed()
+        ):
+            return ""
+        if expected is not None and expected <= SMALL:
+            return ""
+        return f"No index serves this order: narrow the list to {SMALL:,} records to sort by it."
 
     # ── links ────────────────────────────────────────────────────────────────────────────────
 
     @property
     def is_filtered(self) -> bool:
         """Whether anything narrows the list."""
-        names = {*self.view.filters, *self.view.keys}
+        names = {*self.view.filters, *self.view.keys, PARAMETER}
         names |= {"q"} if self.view.search else set()
         names |= {"from", "to"} if self.view.time_column else set()
         return any(self.params.get(name) for name in names)
@@ -152,7 +301,21 @@ class Listing:
         for name, value in changes.items():
             if value is None:
                 kept.pop(name, None)
-        return f"?{urlencode({name: value for name, value in kept.items() if value})}"
+        return f"?{urlencode({name: value for name, value in kept.items() if value}, safe=_PLAIN)}"
+
+    def kept(self, *dropped: str) -> list[tuple[str, str]]:
+        """Return the parameters that a form of this list carries on, without `dropped`."""
+        gone = {*_CURSORS, *dropped}
+        return [(name, value) for name, value in self.params.items() if value and name not in gone]
+
+
+_PLAIN: Final = ":,()|"
+"""Marks of conditions that an address may hold as they are: people read them."""
+
+
+def listing_of(request: Request, view: RecordView) -> Listing:
+    """Return the list that a request asks for."""
+    return Listing(view, request.query_params, staff_of(request).user.timezone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,147 +327,24 @@ class Head:
         help: What the column means.
         kind: ``number`` when its values are aligned right.
         order: ascending or descending when the list is ordered by it.
-        link: Turns the order around; empty where no index serves it.
+        link: Sorts by this column, or turns it around; empty where nothing serves it.
+        more: Sorts by this column after those that are sorted by already.
+        why: Why the list cannot be sorted by it.
+        place: Its place among several columns that the list is sorted by; else 0.
     """
 
     label: str
     help: str
     kind: str
-    order: str
-    link: str
+    order: str = ""
+    link: str = ""
+    more: str = ""
+    why: str = ""
+    place: int = 0
 
-
-@dataclass(frozen=True, slots=True)
-class Chip:
-    """A record that the list is narrowed to.
-
-    Args:
-        label: What it is.
-        text: Its name.
-        link: The list without it.
-    """
-
-    label: str
-    text: str
-    link: str
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a list.
-
-    Args:
-        link: The record's page.
-        cells: One a column.
-    """
-
-    link: str
-    cells: Sequence[Cell]
-
-    @property
-    def lead(self) -> int:
-        """Index of the cell that leads to the record, -1 when all lead elsewhere."""
-        free = (at for at, cell in enumerate(self.cells) if not cell.link)
-        return next(free, -1)
-
-
-@dataclass(frozen=True, slots=True)
-class ListPage:
-    """What the list template shows.
-
-    Args:
-        rows: The lines.
-        chips: Records that the list is narrowed to.
-        after: Link to the next page, empty on the last.
-        before: Link to the previous page, empty on the first.
-        about: Number of records in words, estimated unless they are all here.
-    """
-
-    rows: Sequence[Row]
-    chips: Sequence[Chip]
-    after: str
-    before: str
-    about: str
-
-
-async def read_page(unit: Unit, listing: Listing, root: str, *, size: int = PAGE_SIZE) -> ListPage:
-    """Return the page that `listing` asks for.
-
-    Args:
-        unit: Any unit.
-        listing: What is asked for.
-        root: Where the admin is mounted.
-        size: How many records a page has.
-
-    Raises:
-        InvalidData: A filter's value or a cursor is wrong.
-        QueryTimeout: No index serves this combination; narrower filters help.
-    """
-    view = listing.view
-    await unit.session.execute(text(f"SET LOCAL statement_timeout = {LIST_TIMEOUT_MS}"))
-    page = await view.rows(unit).page(
-        listing.statement(unit),
-        limit=size,
-        after=listing.params.get("after") or None,
-        before=listing.params.get("before") or None,
-    )
-    names = await names_of(unit, view, page.items, listing.columns)
-    chips = await _chips(unit, listing)
-    is_all = page.after is None and page.before is None
-    return ListPage(
-        rows=[_row(listing, record, names, root) for record in page.items],
-        chips=chips,
-        after="" if page.after is None else listing.link(after=page.after),
-        before="" if page.before is None else listing.link(before=page.before),
-        about=f"{len(page.items):,}" if is_all else await _about(unit, listing),
-    )
-
-
-def _row(listing: Listing, record: Any, names: Names, root: str) -> Row:
-    view = listing.view
-    relations = {relation: key for key, relation in view.relations().items()}
-    cells = []
-    for name in listing.columns:
-        key = relations.get(name, name)
-        value = getattr(record, name)
-        if name in relations and value is not None:
-            cells.append(names.cell(key, getattr(record, key), root, text=view.title_of(value)))
-        elif (key, value) in names and not isinstance(value, str):
-            cells.append(names.cell(key, value, root))
-        else:
-            # Codes such as USD say what they are: a column of links to them would be noise.
-            cells.append(_cell(listing, name, value))
-    return Row(f"{root}/{view.identity}/details/{identifier(view, record)}", cells)
-
-
-def _cell(listing: Listing, name: str, value: Any) -> Cell:
-    if value is None and listing.view.is_number(name):
-        return Cell(NOTHING, "number none")
-    if name in listing.view.prose and isinstance(value, str) and value:
-        cut = value if len(value) <= _PROSE else f"{value[: _PROSE - 1]}…"
-        return Cell(cut, "prose")
-    return show(value, name, listing.zone)
-
-
-async def _chips(unit: Unit, listing: Listing) -> list[Chip]:
-    keys = listing.keys()
-    names = await names_of(unit, listing.view, [keys], list(keys))
-    return [
-        Chip(label_of(name), names.text(name, value), listing.link(**{name: None}))
-        for name, value in keys.items()
-    ]
-
-
-async def _about(unit: Unit, listing: Listing) -> str:
-    """Return an estimate from the statistics: it costs the same for any number of rows."""
-    if listing.is_filtered:
-        return ""
-    found = await unit.session.execute(
-        text("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(:name)"),
-        {"name": listing.view.table.fullname},
-    )
-    count = found.scalar_one_or_none() or -1
-    return "" if count < 0 else f"about {count:,}"
+    def sorted(self, **how: Any) -> "Head":
+        """Return the heading with what sorting by it needs."""
+        return replace(self, **how)
 
 
 def _clean(value: str) -> str:
@@ -313,10 +353,8 @@ def _clean(value: str) -> str:
     return value
 
 
-def _key(name: str, value: str) -> Any:
-    if not name.endswith("_id"):
-        return _clean(value)
+def _uuid(value: str) -> UUID | None:
     try:
         return UUID(value)
     except ValueError:
-        raise InvalidData(name, value, "be a record's id") from None
+        return None

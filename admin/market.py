@@ -40,6 +40,7 @@ class InstrumentView(RecordView, model=Instrument):
     search_hint = "Symbol begins with…"
     filters = ("kind", "status")
     keys = ("underlying_id",)
+    list_editable = ("name", "status")
     editable = (
         "symbol",
         "name",
@@ -261,6 +262,7 @@ class CurrencyView(RecordView, model=Currency):
     search = (Currency.code,)
     search_hint = "Code begins with…"
     editable = ("name", "minor_units", "kind")
+    list_editable = ("name", "minor_units", "kind")
     creatable = ("code", "name", "minor_units", "kind")
 
     def search_condition(self, text: str) -> ColumnElement[bool]:

@@ -16,9 +16,11 @@ from sqlalchemy.orm import InstrumentedAttribute, joinedload
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 from starlette.requests import Request
 
+from admin.actions import BulkAction
 from admin.fields import Field, field_for, help_of
 from admin.permits import DOTS, AsSeen, Masked, named, sees_all_of
 from admin.signing_in import staff_of
+from domain.audit.policies import Kept, history_of
 from domain.database import Reader
 from domain.db.orm import Base, Versioned
 from domain.db.repository import Repository
@@ -31,10 +33,15 @@ REFERENCES: AsSeen["RecordView"] = AsSeen()
 """The view of each ``schema.table``, filled as views are registered: where foreign keys lead."""
 
 _LISTS_OF_NAMES: Final = (
-    "columns", "filters", "keys", "pickers", "prose", "editable", "creatable",
+    "columns", "filters", "keys", "pickers", "prose", "editable", "creatable", "list_editable",
 )  # fmt: skip
 
 
+_BY_ACTION: Final = (
+    ("editable", Action.EDIT),
+    ("list_editable", Action.EDIT),
+    ("creatable", Action.CREATE),
+)
 _WRITING: Final = (Action.CREATE, Action.EDIT, Action.DELETE)
 
 
@@ -90,10 +97,12 @@ class RecordView(ModelView):
         time_column: The instant or day that the date filter is about.
         prose: Texts that are read in the list: they wrap and are cut late.
         editable: Attributes of the edit form.
+        list_editable: Those of them that are changed in the list, one at a time.
         creatable: Attributes of the create form; empty: records are not made here.
         sections: (legend, attributes) that group the fields of a form; others stand first.
         inlines: Children that are edited on the record's form.
         related: Lists that belong to a record.
+        bulk_actions: What may be done to many records at once, besides deleting and editing.
         is_part: Whether people come here from the records it belongs to, not from the menu.
         is_deletable: Whether a record may be deleted, after a confirmation.
         is_for_administrators: Whether only administrators may write here.
@@ -120,10 +129,12 @@ class RecordView(ModelView):
     time_column: ClassVar[str] = ""
     prose: ClassVar[Sequence[str]] = ()
     editable: ClassVar[Sequence[str]] = ()
+    list_editable: ClassVar[Sequence[str]] = ()
     creatable: ClassVar[Sequence[str]] = ()
     sections: ClassVar[Sequence[tuple[str, Sequence[str]]]] = ()
     inlines: ClassVar[Sequence[Inline]] = ()
     related: ClassVar[Sequence[Related]] = ()
+    bulk_actions: ClassVar[Sequence[BulkAction]] = ()
     is_part: ClassVar[bool] = False
     is_deletable: ClassVar[bool] = False
     is_for_administrators: ClassVar[bool] = False
@@ -191,7 +202,7 @@ class RecordView(ModelView):
         for name in _LISTS_OF_NAMES:
             kept = tuple(item for item in getattr(self, name) if item not in gone)
             vars(seen)[name] = kept
-        for name, action in (("editable", Action.EDIT), ("creatable", Action.CREATE)):
+        for name, action in _BY_ACTION:
             kept = tuple(item for item in getattr(seen, name) if item not in readonly)
             vars(seen)[name] = () if action in denied else kept
         vars(seen)["is_deletable"] = self.is_deletable and Action.DELETE not in denied
@@ -221,6 +232,12 @@ class RecordView(ModelView):
         return frozenset(mapper.get_property_by_column(c).key for c in mapper.primary_key)
 
     # ── what is shown ────────────────────────────────────────────────────────────────────────
+
+    @property
+    def has_history(self) -> bool:
+        """Whether changes of its records are kept."""
+        history = history_of(self.table)
+        return history is not None and history.kept is not Kept.NOTHING
 
     @property
     def mapper(self) -> Any:
@@ -316,6 +333,11 @@ class RecordView(ModelView):
         """Return the name of a record."""
         has_name = isinstance(record, Masked) or "__str__" in type(record).__dict__
         return str(record) if has_name else self.name
+
+    def currency_of(self, record: Any) -> str:
+        """Return the currency that the amounts of a record are in; empty where none is known."""
+        names = ("currency", "quote_currency", "base_currency")
+        return next((value for name in names if (value := getattr(record, name, None))), "")
 
     def heading(self, record: Any) -> str:
         """Return the heading of a record's page; its relations are loaded."""

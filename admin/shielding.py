@@ -3,6 +3,7 @@
 Pure ASGI, outside of routing, so that no page can forget it.
 """
 
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -26,6 +27,9 @@ HEADERS: Final = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 _TOO_LARGE: Final = "This form is too large."
+UPLOAD_BYTES: Final = 64_000_000
+"""The largest file that is taken in."""
+_UPLOADS: Final = re.compile(r"/admin/(imports/new|[a-z-]+/upload)")
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN_SITES: Final = frozenset({"same-origin", "none"})
 
@@ -59,21 +63,25 @@ class SecureHeaders:
 
 
 class SmallBodies:
-    """Refuses a body that is larger than any form; nothing is uploaded here.
+    """Refuses a body that is larger than any form, or than any file where files are sent to.
 
     Args:
         app: The application.
-        limit: Bytes.
+        limit: Bytes of a form.
+        upload_limit: Bytes of a form with a file.
     """
 
-    def __init__(self, app: ASGIApp, *, limit: int = 1_000_000) -> None:
+    def __init__(
+        self, app: ASGIApp, *, limit: int = 1_000_000, upload_limit: int = UPLOAD_BYTES + 100_000
+    ) -> None:
         self._app = app
-        self._limit = limit
+        self._limits = {False: limit, True: upload_limit}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; what reads more of its body than the limit gets a 413."""
+        limit = self._limits[bool(_UPLOADS.fullmatch(scope.get("path", "")))]
         announced = Headers(scope=scope).get("content-length", "0") if "headers" in scope else "0"
-        if not announced.isdecimal() or int(announced[:18]) > self._limit:
+        if not announced.isdecimal() or int(announced[:18]) > limit:
             await PlainTextResponse(_TOO_LARGE, 413)(scope, receive, send)
             return
         received = 0
@@ -82,7 +90,7 @@ class SmallBodies:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._limit:
+            if received > limit:
                 raise HTTPException(413, _TOO_LARGE)
             return message
 

@@ -8,7 +8,7 @@ is a ticket of five minutes in a cookie of its own.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -19,10 +19,12 @@ from admin.pages import MenuArea, Pages, root_of
 from admin.permits import asking
 from admin.shielding import is_local_path
 from admin.throttling import SECOND_STEP, address_of, login_claims
+from domain.audit.recording import record
 from domain.cache.keys import Keyspace
 from domain.cache.throttling import Claim, Throttle
 from domain.clock import now
 from domain.database import Database, Worker
+from domain.db.unit import UnitOfWork
 from domain.errors import ConfigurationError
 from domain.identity.cached import permits_of
 from domain.identity.encryption import Keyring, keyring_of
@@ -181,6 +183,8 @@ class SignIn:
         async with self.db.transaction(system="login") as unit:
             user = await check_password(unit, username, password)
             if user is None or user.role not in READERS:
+                known = user or await unit.users.by_username(username)
+                await _note(unit, "login-failed", known, address_of(request))
                 return None
             if await has_second_factor(unit, user.id):
                 ticket = await issue_ticket(unit, user, TicketPurpose.SECOND_STEP, by="login")
@@ -193,6 +197,7 @@ class SignIn:
         visitor = Visitor(ip=address_of(request), user_agent=request.headers.get("user-agent"))
         if old := request.cookies.get(self.cookie):
             await close_session(unit, old, reason="replaced by a new login")
+        await _note(unit, "login", user, address_of(request))
         return await open_session(unit, user, self.lifetime, visitor)
 
     def welcome(self, request: Request, token: str) -> Response:
@@ -252,6 +257,7 @@ class SignIn:
                 return Verdict.WRONG, None
             verdict = await check_code(unit, self.keyring, user.id, code)
             if not verdict.is_good:
+                await _note(unit, "login-failed", user, address_of(request))
                 return verdict, None
             await use_ticket(unit, ticket, TicketPurpose.SECOND_STEP)
             token = await self.admit(unit, request, user)
@@ -265,8 +271,11 @@ class SignIn:
     async def logout(self, request: Request) -> Response:
         """End the session."""
         if token := request.cookies.get(self.cookie):
-            async with self.db.transaction(system="logout") as unit:
+            staff = staff_of(request)
+            async with self.db.transaction(staff=staff.name) as unit:
                 await close_session(unit, token, reason="logout")
+                key = staff.user.id
+                await record(unit, "logout", table="identity.users", key=key, user_id=key)
         response = RedirectResponse(f"{root_of(request)}/login", status_code=303)
         response.delete_cookie(self.cookie, secure=self.is_https, httponly=True)
         return response
@@ -314,6 +323,19 @@ class SignIn:
         if wait:
             response.headers["retry-after"] = str(wait)
         return response
+
+
+async def _note(unit: UnitOfWork, action: str, user: User | None, ip: str | None) -> None:
+    """Write an attempt into the history.
+
+    The name of nobody may be a password in the wrong field: it is not written down.
+    """
+    details: dict[str, Any] = {"ip": ip} if ip else {}
+    if user is None:
+        await record(unit, action, table="identity.users", **details)
+        return
+    details["name"] = user.username
+    await record(unit, action, table="identity.users", key=user.id, user_id=user.id, **details)
 
 
 class Gate:

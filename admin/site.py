@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from admin import (
     agents,
     alerts,
+    audit,
     identity,
     journal,
     market,
@@ -28,11 +29,18 @@ from admin.account import AccountPages
 from admin.answering import Answering
 from admin.attaching import Attaching
 from admin.booking import Booking
+from admin.broker_files import BrokerFiles
+from admin.bulk import Bulk
+from admin.cells import Cells
 from admin.confirming import Confirming
 from admin.dashboard import Dashboard
 from admin.delivering import Delivering
 from admin.doors import Doorkeeper
+from admin.exporting import Exporting
+from admin.history import Histories
+from admin.importing import Importing
 from admin.keys import Keys
+from admin.lists import Lists
 from admin.office import BOTH, GET, POST, Office
 from admin.pages import STATICS, KeptStatics, MenuArea, root_of
 from admin.permissions import PermissionPages
@@ -42,6 +50,7 @@ from admin.records import REFERENCES, RecordView
 from admin.refusals import Refusals
 from admin.resetting import Resetting
 from admin.reviewing import Review
+from admin.saved_views import SavedViews
 from admin.searching import Search
 from admin.series import Series
 from admin.server_events import ServerEvents
@@ -60,8 +69,8 @@ _VIEWS: Final = (
     *news.VIEWS,
     *identity.VIEWS,
     *messaging.VIEWS,
+    *audit.VIEWS,
 )
-
 _GROUPS: Final = (
     Dashboard,
     Search,
@@ -72,6 +81,14 @@ _GROUPS: Final = (
     Answering,
     Attaching,
     Delivering,
+    BrokerFiles,
+    Histories,
+    SavedViews,
+    Bulk,
+    Cells,
+    Lists,
+    Exporting,
+    Importing,
     Tables,
 )
 """Groups of pages; what any table has stands behind the pages that some have of their own."""

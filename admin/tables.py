@@ -1,8 +1,7 @@
-"""The pages that every table has: its list, its export, a record, its forms, its deletion."""
+"""The pages of records that every table has: a record, its forms, its deletion."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
@@ -12,23 +11,19 @@ from starlette.routing import BaseRoute, Route
 
 from admin import inlines
 from admin.addressing import address, identifier, key_of, parsed_key
-from admin.deleting import dependents_of
+from admin.deleting import consequences_of
 from admin.detailing import read_details
-from admin.exporting import export_csv
+from admin.history import is_restorable, restored_draft
 from admin.inlines import Group
-from admin.listing import Listing, read_page
 from admin.looking_up import labels_of, look_up
 from admin.office import BOTH, GET, Office, for_writers
 from admin.pages import root_of
-from admin.permits import require
 from admin.records import RecordView
 from admin.signing_in import staff_of
 from admin.writing import Draft, create, save
 from domain.database import Reader
-from domain.errors import InvalidData, QueryTimeout, ReferenceViolation
-from domain.identity.models import Role, User
-from domain.identity.permissions import Action
-from domain.trading.models import Trade
+from domain.errors import ReferenceViolation
+from domain.identity.models import Role
 
 
 class Tables:
@@ -44,52 +39,12 @@ class Tables:
     def routes(self) -> list[BaseRoute]:
         """Return the addresses, which any page of its own must stand before."""
         return [
-            Route("/{identity}/list", self.list, name="list", methods=GET),
-            Route("/{identity}/export.csv", self.export, name="export", methods=GET),
             Route("/{identity}/lookup", self.look_up, methods=GET),
             Route("/{identity}/details/{pk:path}", self.details, methods=GET),
             Route("/{identity}/create", for_writers(self.create), methods=BOTH),
             Route("/{identity}/edit/{pk:path}", for_writers(self.edit), methods=BOTH),
             Route("/{identity}/delete/{pk:path}", for_writers(self.delete), methods=BOTH),
         ]
-
-    # ── lists ────────────────────────────────────────────────────────────────────────────────
-
-    async def list(self, request: Request) -> Response:
-        """Show a page of a table."""
-        view, staff = self.office.view_of(request), staff_of(request)
-        listing = Listing(view, request.query_params, staff.user.timezone)
-        pickers = view.fields(view.pickers)
-        page, error, picked = None, "", {}
-        try:
-            async with self.office.db.snapshot(staff=staff.name) as unit:
-                page = await read_page(unit, listing, root_of(request))
-                picked = await labels_of(unit, pickers, dict(request.query_params))
-        except QueryTimeout:
-            error = "This combination takes too long. Narrow it by date, portfolio or instrument."
-        except InvalidData as invalid:
-            error = f"{invalid}."
-        context: dict[str, Any] = {"view": view, "listing": listing, "page": page, "error": error}
-        context |= {"filters": view.fields(view.filters), "pickers": pickers, "picked": picked}
-        context["new"] = self._new_link(request, view)
-        return self.office.pages.render(request, "list.html", context, status=400 if error else 200)
-
-    def _new_link(self, request: Request, view: RecordView) -> str:
-        """Return where a record of this kind is made, if this member of staff may."""
-        staff, root = staff_of(request), root_of(request)
-        if view.model is User and staff.may("users", Action.CREATE):
-            return f"{root}/users/new"
-        if view.model is Trade and staff.may("trades", Action.CREATE):
-            portfolio = request.query_params.get("portfolio_id", "")
-            return f"{root}/trades/new" + (f"?portfolio_id={quote(portfolio)}" if portfolio else "")
-        return f"{root}/{view.identity}/create" if view.may_create(request) else ""
-
-    async def export(self, request: Request) -> Response:
-        """Stream the list as CSV, as it is filtered and ordered."""
-        view = self.office.view_of(request)
-        require(view.identity, Action.EXPORT)
-        listing = Listing(view, request.query_params, staff_of(request).user.timezone)
-        return export_csv(self.office.db, listing, staff_of(request).name)
 
     async def look_up(self, request: Request) -> Response:
         """Return the records whose name begins with the term, for a reference field."""
@@ -151,7 +106,10 @@ class Tables:
             async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
                 record = await view.rows(unit).get(key)
                 await inlines.stored(unit, groups, record)
-            return await self._form(request, view, Draft.of(fields, record), groups)
+                draft = Draft.of(fields, record)
+                if "restore" in request.query_params:
+                    await restored_draft(unit, view, request, draft)
+            return await self._form(request, view, draft, groups)
         form = await _form_of(request)
         draft = Draft.submitted(fields, form)
         inlines.submitted(groups, form)
@@ -182,40 +140,50 @@ class Tables:
         if not view.may_delete(request):
             raise HTTPException(405, f"{view.name_plural} are not deleted here.")
         key = key_of(view, request)
-        error = ""
-        if request.method == "POST":
-            try:
-                async with self.office.db.transaction(staff=staff.name) as unit:
-                    await view.rows(unit).remove(await view.rows(unit).get(key))
-                listing = f"{root_of(request)}/{view.identity}/list"
-                return RedirectResponse(f"{listing}?done=deleted", 303)
-            except ReferenceViolation:
-                error = "Other records still belong to it, so it stays."
+        error = await self._deleted(request, view, key) if request.method == "POST" else ""
+        if error is None:
+            return RedirectResponse(f"{root_of(request)}/{view.identity}/list?done=deleted", 303)
         async with self.office.db.snapshot(staff=staff.name) as unit:
             record = await view.rows(unit).get(key)
-            dependents = await dependents_of(unit, view, record)
-        context = {"view": view, "title": view.title(record), "error": error}
-        context |= {"dependents": dependents, "back": address(request, view, record)}
+            means = await consequences_of(unit, view, record)
+        context = {"view": view, "title": view.title(record), "error": error, "means": means}
+        context |= {"is_restorable": is_restorable(view), "back": address(request, view, record)}
         return self.office.pages.render(
             request, "delete.html", context, status=409 if error else 200
         )
 
-    async def _title(self, request: Request, view: RecordView, unit: Reader) -> str:
-        """Return the name of the record that the path holds; empty when it holds none."""
+    async def _record(self, request: Request, view: RecordView, unit: Reader) -> Any:
+        """Return the record that the path holds; None when it holds none."""
         if "pk" not in request.path_params:
-            return ""
-        return view.title(await view.rows(unit).get(key_of(view, request)))
+            return None
+        return await view.rows(unit).get(key_of(view, request))
+
+    async def _deleted(self, request: Request, view: RecordView, key: Any) -> str | None:
+        """Delete a record; return why it stays, or None."""
+        typed = " ".join(str((await _form_of(request)).get("confirm", "")).split())
+        try:
+            async with self.office.db.transaction(staff=staff_of(request).name) as unit:
+                record = await view.rows(unit).get(key)
+                means = await consequences_of(unit, view, record)
+                if means.needs_name and typed != " ".join(view.title(record).split()):
+                    return f"{means.number:,} records go with it: type its name to confirm."
+                await view.rows(unit).remove(record)
+        except ReferenceViolation:
+            return "Other records still belong to it, so it stays."
+        return None
 
     async def _form(
         self, request: Request, view: RecordView, draft: Draft, groups: Sequence[Group] = ()
     ) -> Response:
         async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
             draft.labels = await labels_of(unit, draft.fields, draft.texts)
-            named = await self._title(request, view, unit)
+            record = await self._record(request, view, unit)
         own = request.path_params.get("pk")
         back = f"{root_of(request)}/{view.identity}/" + (f"details/{own}" if own else "list")
         title = f"{'Edit' if own else 'New'} {view.name.lower()}"
         context = {"view": view, "draft": draft, "title": title, "back": back}
+        draft.currency = view.currency_of(record)
+        named = "" if record is None else view.title(record)
         context |= {"record_title": named, "groups": groups}
         drafts = [draft, *(child.draft for group in groups for child in group.children)]
         is_stale, is_wrong = (any(getattr(d, n) for d in drafts) for n in ("is_stale", "errors"))

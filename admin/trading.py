@@ -39,6 +39,7 @@ class PortfolioView(RecordView, model=Portfolio):
     search_hint = "Name begins with…"
     filters = ("cost_basis_method",)
     keys = ("user_id",)
+    list_editable = ("broker",)
     editable = ("name", "description", "broker", "external_account", "inception_at", "archived_at")
     creatable = (
         "user_id",
@@ -222,7 +223,7 @@ class ImportBatchView(RecordView, model=ImportBatch):
     """Imports."""
 
     name, name_plural, path = "Import", "Imports", "imports"
-    powers = ("revert",)
+    powers = ("create", "revert")
     panel = "panels/import.html"
     category = _CATEGORY
     about = "Broker files that were imported, with every refused row."

@@ -13,6 +13,7 @@ from starlette.datastructures import FormData
 
 from admin.fields import Field, label_of
 from admin.records import RecordView
+from admin.rendering import FRACTIONS, MONEY, PRICES, UNITS
 from domain.db.unit import UnitOfWork
 from domain.errors import (
     AlreadyExists,
@@ -43,6 +44,8 @@ class Draft:
         theirs: Texts that somebody else has stored meanwhile, by field.
         labels: What the records are called that reference fields hold, by field.
         is_stale: Whether the record changed since the form was made.
+        currency: What amounts of the record are in, as far as it is known.
+        about: What the form says first.
     """
 
     fields: Sequence[Field]
@@ -53,6 +56,8 @@ class Draft:
     theirs: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     is_stale: bool = False
+    currency: str = ""
+    about: str = ""
 
     @classmethod
     def of(cls, fields: Sequence[Field], record: Any) -> "Draft":
@@ -75,6 +80,12 @@ class Draft:
             # A field that did not come back, as when the page was cut off, did not change.
             texts[item.name] = str(form.get(item.name, rendered[item.name]))
         return cls(fields, texts, rendered, _version(str(form.get("version", ""))))
+
+    def unit_of(self, item: Field) -> str:
+        """Return what stands behind a number: a currency, a percent sign, or nothing."""
+        if item.name in UNITS and item.name not in FRACTIONS:
+            return UNITS[item.name]
+        return self.currency if item.name in MONEY | PRICES else ""
 
     def changed(self) -> dict[str, str]:
         """Return the texts that differ from what was rendered."""

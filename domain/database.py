@@ -15,6 +15,7 @@ from domain.agents.repositories import (
     StandingRepository,
 )
 from domain.alerts.repositories import AlertEventRepository, AlertRepository
+from domain.audit.repositories import AuditEntryRepository, SealRepository
 from domain.cache import Cache, CachedReader, Rows, answer
 from domain.cache.client import MEMORY, Address, parse_redis_url
 from domain.cache.declaring import also_stale_by
@@ -27,11 +28,16 @@ from domain.db.written import WRITES
 from domain.identity import cached as identity
 from domain.identity.repositories import (
     ApiKeyRepository,
+    BulkItemRepository,
+    BulkRunRepository,
     NotificationAddressRepository,
     OAuthTokenRepository,
     RecoveryCodeRepository,
     RolePermissionRepository,
+    SavedViewRepository,
     SecondFactorRepository,
+    TableImportRepository,
+    TableImportRowRepository,
     TicketRepository,
     UserPreferencesRepository,
     UserRepository,
@@ -198,6 +204,11 @@ class Repositories(Unit):
     api_keys = repository(ApiKeyRepository)
     oauth_tokens = repository(OAuthTokenRepository)
     preferences = repository(UserPreferencesRepository)
+    saved_views = repository(SavedViewRepository)
+    table_imports = repository(TableImportRepository)
+    table_import_rows = repository(TableImportRowRepository)
+    bulk_runs = repository(BulkRunRepository)
+    bulk_items = repository(BulkItemRepository)
     notification_addresses = repository(NotificationAddressRepository)
     second_factors = repository(SecondFactorRepository)
     recovery_codes = repository(RecoveryCodeRepository)
@@ -250,6 +261,9 @@ class Repositories(Unit):
     entry_tags = repository(EntryTagRepository)
     entry_trades = repository(EntryTradeRepository)
     attachments = repository(AttachmentRepository)
+
+    audit_entries = repository(AuditEntryRepository)
+    seals = repository(SealRepository)
 
     watchlists = repository(WatchlistRepository)
     watchlist_items = repository(WatchlistItemRepository)

@@ -5,6 +5,8 @@ from typing import Final
 import domain.agents.models
 import domain.alerts.declarations
 import domain.alerts.models
+import domain.audit.declarations
+import domain.audit.models
 import domain.cache.models
 import domain.identity.models
 import domain.journal.models
@@ -18,6 +20,8 @@ import domain.research.models
 import domain.trading.declarations
 import domain.trading.models  # noqa: F401 - importing registers the tables
 from domain.agents.declarations import VIEWS as AGENT_VIEWS
+from domain.audit.policies import History, changes, everything, nothing
+from domain.audit.triggers import declare_history
 from domain.db.objects import Grant, declare
 from domain.db.orm import Base
 from domain.db.roles import APP, READONLY, STAFF
@@ -49,6 +53,11 @@ RIGHTS: Final = {
     "identity.recovery_codes": ("", _ALL),
     "identity.tickets": ("", _ALL),
     "identity.role_permissions": ("", _ALL),
+    "identity.saved_views": (_ALL, _ALL),
+    "identity.table_imports": (_READ, _ALL),
+    "identity.table_import_rows": (_READ, _ALL),
+    "identity.bulk_runs": (_READ, _ALL),
+    "identity.bulk_items": (_READ, _ALL),
     "market.currencies": (_GROW, _ALL),
     "market.instruments": (_GROW, _ALL),
     "market.instrument_aliases": (_READ, _ALL),
@@ -82,6 +91,8 @@ RIGHTS: Final = {
     "messaging.failed_deliveries": ("", _ALL),
     "messaging.jobs": ("", _ALL),
     "timeseries.registry": (_READ, _READ),
+    "audit.entries": (_READ, _READ),
+    "audit.seals": (_READ, _READ),
     "agents.agents": (_ALL, _ALL),
     "agents.agent_analytics": (_ALL, _ALL),
     "agents.conversations": (_ALL, _ALL),
@@ -103,9 +114,99 @@ RIGHTS: Final = {
     "research.knowledge_chunks": (_READ, _ALL),
 }
 
+_FACT_ROWS: Final = changes("the rows are added once, carry their own times and are many")
+_MACHINE_ROWS: Final = nothing("overwritten by machines all the time from rows that are kept")
+_POST: Final = nothing("on its way, and gone when it arrived")
+_REPLAYED: Final = nothing("replayed from the trades, whose history is kept; `verify` compares")
+
+# What is kept of the changes of every table: see `domain.audit`.
+HISTORY: Final[dict[str, History]] = {
+    "identity.users": everything("last_login_at"),
+    "identity.sessions": changes("a login is an event of its own"),
+    "identity.api_keys": everything(),
+    "identity.oauth_tokens": everything(),
+    "identity.preferences": everything(),
+    "identity.notification_addresses": everything(),
+    "identity.second_factors": everything("last_step"),
+    "identity.recovery_codes": everything(),
+    "identity.tickets": changes("a ticket is asked for by an event, and used up by another"),
+    "identity.role_permissions": everything(),
+    "identity.saved_views": everything(),
+    "identity.table_imports": everything(),
+    "identity.table_import_rows": nothing("they are the report of an import and never change"),
+    "identity.bulk_runs": everything("done", "skipped"),
+    "identity.bulk_items": nothing("they are the report of a run; what it does has its history"),
+    "market.currencies": everything(),
+    "market.instruments": everything(),
+    "market.instrument_aliases": everything(),
+    "market.bars": _FACT_ROWS,
+    "market.bars_archive": _FACT_ROWS,
+    "market.daily_bars": _MACHINE_ROWS,
+    "market.stale_days": _MACHINE_ROWS,
+    "market.ticks": _FACT_ROWS,
+    "market.latest_prices": _MACHINE_ROWS,
+    "market.fx_rates": _FACT_ROWS,
+    "market.corporate_actions": everything(),
+    "trading.portfolios": everything(),
+    "trading.import_batches": everything(),
+    "trading.trades": everything(),
+    "trading.positions": everything(
+        "current_price", "marked_at", "mae", "mfe", "margin_used", "liquidation_price"
+    ),
+    "trading.lots": _REPLAYED,
+    "trading.lot_closures": _REPLAYED,
+    # What a trade does to the cash follows from the trade.
+    "trading.cash_movements": everything(added="n.source <> 'ledger'"),
+    "trading.equity_snapshots": changes("a snapshot a day; one that is valued anew is a change"),
+    "alerts.alerts": everything(
+        "is_armed",
+        "last_value",
+        "last_evaluated_at",
+        "condition_since",
+        "last_triggered_at",
+        "last_period_at",
+        "trigger_count",
+    ),
+    "alerts.alert_events": _FACT_ROWS,
+    "news.articles": _FACT_ROWS,
+    "news.article_instruments": _FACT_ROWS,
+    "news.calendar_events": changes("fed by calendars, which say the same again and again"),
+    "news.economic_series": everything("last_updated_at"),
+    "news.economic_releases": _FACT_ROWS,
+    "cache.pending_invalidations": _POST,
+    "messaging.outbox": _POST,
+    "messaging.notifications": nothing("notices tell of changes and note themselves what became"),
+    "messaging.processed_messages": _POST,
+    "messaging.failed_deliveries": _POST,
+    "messaging.jobs": nothing("written by every run of a job; its row says how the last one went"),
+    "timeseries.registry": nothing("written by migrations"),
+    "audit.entries": nothing("it is the history, and only grows"),
+    "audit.seals": nothing("they only grow, each sealed by the next"),
+    "agents.agents": everything(),
+    "agents.agent_analytics": _MACHINE_ROWS,
+    "agents.conversations": everything("message_count", "last_message_at"),
+    "agents.messages": _FACT_ROWS,
+    "agents.leaderboard": _MACHINE_ROWS,
+    "journal.journal_entries": everything(),
+    "journal.setups": everything(),
+    "journal.tags": everything(),
+    "journal.entry_tags": everything(),
+    "journal.entry_trades": everything(),
+    "journal.attachments": everything(),
+    "research.watchlists": everything(),
+    "research.watchlist_items": everything(),
+    "research.screeners": everything("next_run_at"),
+    "research.screener_runs": _FACT_ROWS,
+    "research.analyses": _FACT_ROWS,
+    "research.metrics": _FACT_ROWS,
+    "research.knowledge_documents": everything(),
+    "research.knowledge_chunks": nothing("cut from the documents, whose history is kept"),
+}
+
 metadata = Base.metadata
 declare_time_series(metadata)
 declare_tenancy(metadata, RIGHTS, tenant_table="identity.users")
+declare_history(metadata, HISTORY)
 for _role in (APP, STAFF, READONLY):
     declare(metadata, Grant("SELECT", "TABLE trading.round_trips", _role))
     for _view in AGENT_VIEWS:
@@ -123,5 +224,6 @@ AREAS: Final = (
     "agents",
     "messaging",
     "cache",
+    "audit",
 )
 """The PostgreSQL schemas, one an area, in the order of their dependencies."""

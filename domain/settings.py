@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     keep_ticks_days: int | None = Field(default=None, ge=1, le=36_500)
     keep_bars_days: int | None = Field(default=None, ge=1, le=36_500)
     keep_metrics_days: int | None = Field(default=None, ge=1, le=36_500)
+    keep_audit_days: int | None = Field(default=None, ge=1, le=36_500)
     compress_after_days: int | None = Field(default=30, ge=1, le=36_500)
     run_worker: bool = True
     worker_batch: int = Field(default=500, ge=1, le=10_000)

@@ -224,6 +224,25 @@ function guard(form) {
   });
 }
 
+// Says at once where JSON breaks; the text itself is left alone, digit for digit.
+function checkJson(area) {
+  const state = document.createElement("p");
+  state.className = "json-state";
+  state.setAttribute("role", "status");
+  area.after(state);
+  const show = () => {
+    let message = "";
+    try {
+      if (area.value.trim()) JSON.parse(area.value);
+    } catch (error) {
+      message = error.message;
+    }
+    state.textContent = message;
+    state.classList.toggle("wrong", message !== "");
+  };
+  area.addEventListener("input", show);
+}
+
 // One more line for a child: a copy of the blank one, with a number of its own.
 function addChild(group) {
   const number = Date.now().toString(36);
@@ -266,6 +285,7 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   for (const field of document.querySelectorAll("input[data-lookup]")) new Reference(field);
   for (const form of document.querySelectorAll("form.form")) guard(form);
+  for (const area of document.querySelectorAll("textarea.code")) checkJson(area);
   for (const group of document.querySelectorAll("[data-children]")) {
     group.querySelector("[data-add-child]")?.addEventListener("click", () => addChild(group));
   }

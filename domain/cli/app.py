@@ -2,6 +2,7 @@
 
 import typer
 
+from domain.cli.auditing import audit_app
 from domain.cli.caching import cache_app
 from domain.cli.checking import check_command
 from domain.cli.database import database_app
@@ -38,6 +39,7 @@ app.command("check")(check_command)
 app.add_typer(series_app, name="series")
 app.add_typer(stream_app, name="stream")
 app.add_typer(cache_app, name="cache")
+app.add_typer(audit_app, name="audit")
 import_app.command("revert")(revert_command)
 
 

@@ -12,10 +12,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from types import NoneType
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, UnaryExpression, and_, literal, or_, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    UnaryExpression,
+    and_,
+    false,
+    literal,
+    or_,
+    tuple_,
+)
 from sqlalchemy import inspect as inspect_mapper
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql import operators
@@ -44,18 +54,47 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class OrderKey:
-    """One column of an order."""
+    """One column of an order.
+
+    Args:
+        column: The attribute.
+        descending: Whether the largest comes first.
+        nulls_first: Where rows without a value stand; None when every row has one.
+    """
 
     column: InstrumentedAttribute[Any]
     descending: bool
+    nulls_first: bool | None = None
+
+    def clause(self, *, forward: bool) -> UnaryExpression[Any]:
+        """Return the ORDER BY element, turned around to walk backwards."""
+        ordered = self.column.desc() if self.descending == forward else self.column.asc()
+        if self.nulls_first is None:
+            return ordered
+        return ordered.nulls_first() if self.nulls_first == forward else ordered.nulls_last()
+
+    def equals(self, value: Any) -> ColumnElement[bool]:
+        """Return the condition for rows that share `value`."""
+        return self.column.is_(None) if value is None else self.column == value
+
+    def passes(self, value: Any, *, forward: bool) -> ColumnElement[bool]:
+        """Return the condition for rows that stand behind `value`, in front of it backwards."""
+        nulls_follow = self.nulls_first is not None and self.nulls_first != forward
+        if value is None:
+            return false() if nulls_follow else self.column.is_not(None)
+        further = self.column > value if self.descending != forward else self.column < value
+        return or_(further, self.column.is_(None)) if nulls_follow else further
 
 
 def order_keys(statement: Select[Any], model: type[Any]) -> tuple[OrderKey, ...]:
     """Return the statement's order with the primary key appended as tie-break.
 
+    Rows without a value stand where the statement puts them, by default where PostgreSQL does: at
+    the end, and descending at the start.
+
     Raises:
-        InvalidData: The order uses an expression, a nullable column or another table's column;
-            a keyset cannot walk these.
+        InvalidData: The order uses an expression or another table's column; a keyset cannot walk
+            these.
     """
     keys = [_order_key(clause, model) for clause in statement._order_by_clauses]  # noqa: SLF001 - the only place SQLAlchemy keeps the order
     mapper = inspect_mapper(model)
@@ -69,29 +108,40 @@ def order_keys(statement: Select[Any], model: type[Any]) -> tuple[OrderKey, ...]
 
 
 def _order_key(clause: ColumnElement[Any], model: type[Any]) -> OrderKey:
-    descending = False
-    while isinstance(clause, UnaryExpression):
-        if clause.modifier not in {operators.desc_op, operators.asc_op}:
-            raise InvalidData("order_by", str(clause), "be plain columns, ascending or descending")
-        descending = clause.modifier is operators.desc_op
-        clause = clause.element
-    name = getattr(clause, "name", None)
+    descending, nulls_first, column = _direction(clause)
+    name = getattr(column, "name", None)
     for attribute in inspect_mapper(model).column_attrs:
-        column = attribute.columns[0]
-        if name == column.name and clause.shares_lineage(column):
-            if getattr(column, "nullable", True):
-                raise InvalidData("order_by", column.name, "be a column that is never NULL")
-            return OrderKey(getattr(model, attribute.key), descending)
-    raise InvalidData("order_by", str(clause), f"be a column of {model.__name__}")
+        stored = attribute.columns[0]
+        if name == stored.name and column.shares_lineage(stored):
+            if not getattr(stored, "nullable", True):
+                return OrderKey(getattr(model, attribute.key), descending)
+            place = descending if nulls_first is None else nulls_first
+            return OrderKey(getattr(model, attribute.key), descending, place)
+    raise InvalidData("order_by", str(column), f"be a column of {model.__name__}")
+
+
+def _direction(clause: ColumnElement[Any]) -> tuple[bool, bool | None, ColumnElement[Any]]:
+    """Return whether the order descends, where it puts NULL when it says so, and what it orders."""
+    descending, nulls_first = False, None
+    while isinstance(clause, UnaryExpression):
+        if clause.modifier in {operators.nulls_first_op, operators.nulls_last_op}:
+            nulls_first = clause.modifier is operators.nulls_first_op
+        elif clause.modifier in {operators.desc_op, operators.asc_op}:
+            descending = clause.modifier is operators.desc_op
+        else:
+            raise InvalidData("order_by", str(clause), "be plain columns, ascending or descending")
+        clause = clause.element
+    return descending, nulls_first, clause
 
 
 def beyond(keys: Sequence[OrderKey], values: Sequence[Any], *, forward: bool) -> Any:
     """Return the condition that selects the rows after (or before) the row with `values`.
 
     One direction for all columns becomes a row comparison that an index can seek to. Mixed
-    directions become an OR, bounded on the first column so that the index still seeks.
+    directions and NULLs become an OR, bounded on the first column so that the index still seeks.
     """
-    if len({key.descending for key in keys}) == 1:
+    has_nulls = any(key.nulls_first is not None for key in keys)
+    if len({key.descending for key in keys}) == 1 and not has_nulls:
         columns = tuple_(*(key.column for key in keys))
         compare = operators.gt if keys[0].descending != forward else operators.lt
         return compare(columns, tuple_(*_bound(keys, values)))
@@ -99,13 +149,14 @@ def beyond(keys: Sequence[OrderKey], values: Sequence[Any], *, forward: bool) ->
 
 
 def _mixed(keys: Sequence[OrderKey], values: Sequence[Any], *, forward: bool) -> Any:
-    first = keys[0]
-    bound: Any = operators.ge if first.descending != forward else operators.le
     branches = []
     for index, key in enumerate(keys):
-        equal = [other.column == value for other, value in zip(keys[:index], values, strict=False)]
-        compare: Any = operators.gt if key.descending != forward else operators.lt
-        branches.append(and_(*equal, compare(key.column, values[index])))
+        equal = [other.equals(value) for other, value in zip(keys[:index], values, strict=False)]
+        branches.append(and_(*equal, key.passes(values[index], forward=forward)))
+    first = keys[0]
+    if first.nulls_first is not None:
+        return or_(*branches)
+    bound: Any = operators.ge if first.descending != forward else operators.le
     return and_(bound(first.column, values[0]), or_(*branches))
 
 
@@ -114,6 +165,7 @@ def _bound(keys: Sequence[OrderKey], values: Sequence[Any]) -> list[Any]:
 
 
 _ENCODERS: Final[dict[type, tuple[str, Callable[[Any], Any]]]] = {
+    NoneType: ("n", str),
     str: ("s", str),
     int: ("i", str),
     bool: ("b", bool),
@@ -130,6 +182,7 @@ _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
     "u": UUID,
     "d": Decimal,
     "x": bytes.fromhex,
+    "n": lambda _: None,
     "t": datetime.fromisoformat,
     "a": date.fromisoformat,
 }
@@ -156,6 +209,9 @@ def decode_cursor(keys: Sequence[OrderKey], cursor: str) -> tuple[Any, ...]:
         raise InvalidCursor("cursor", cursor, "be a cursor that a page returned") from None
     if signature != _signature(keys) or len(values) != len(keys):
         raise InvalidCursor("cursor", cursor, "belong to the same order")
+    pairs_of = zip(keys, values, strict=True)
+    if any(value is None and key.nulls_first is None for key, value in pairs_of):
+        raise InvalidCursor("cursor", cursor, "be a cursor that a page returned")
     return values
 
 
@@ -169,5 +225,8 @@ def _encode(value: Any) -> tuple[str, Any]:
 
 
 def _signature(keys: Sequence[OrderKey]) -> str:
-    text = ",".join(f"{key.column.key}{'-' if key.descending else '+'}" for key in keys)
+    words = {None: "", True: "<", False: ">"}
+    text = ",".join(
+        f"{key.column.key}{'-' if key.descending else '+'}{words[key.nulls_first]}" for key in keys
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -4,7 +4,7 @@ A repository never commits. `query` is the scoping hook of every read, the prebu
 statement included; writes are scoped to the tenant. Row-level security is the second line.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import (
     Any,
@@ -214,7 +214,8 @@ class Repository(Generic[M]):
         """Return one keyset page in the statement's own order.
 
         Args:
-            statement: Ordered by columns of the model that are never NULL.
+            statement: Ordered by columns of the model, in any directions; NULLs stand where the
+                statement puts them.
             limit: Rows a page, 1 to 1,000.
             after: Cursor of the previous page's end.
             before: Cursor of the next page's start, to walk backwards.
@@ -233,11 +234,7 @@ class Repository(Generic[M]):
         if cursor is not None:
             values = decode_cursor(keys, cursor)
             statement = statement.where(beyond(keys, values, forward=not is_backward))
-        flipped = [key.descending != is_backward for key in keys]
-        ordering = [
-            key.column.desc() if down else key.column.asc()
-            for key, down in zip(keys, flipped, strict=True)
-        ]
+        ordering = [key.clause(forward=not is_backward) for key in keys]
         ordered = statement.order_by(None).order_by(*ordering).limit(limit + 1)
         rows = list((await self.session.scalars(ordered)).all())
         has_more = len(rows) > limit
@@ -264,7 +261,7 @@ class Repository(Generic[M]):
 
     async def rows(
         self, statement: AnySelect, *, size: int = 1_000
-    ) -> AsyncIterator[Sequence[Row[Any]]]:
+    ) -> AsyncGenerator[Sequence[Row[Any]], None]:
         """Yield plain rows of `statement` in batches: half the cost of entities.
 
         A thousand rows stay in the processor's cache; larger batches are slower, not faster.

@@ -5,7 +5,10 @@ autocommit has no transaction to live in, so its connection carries them until t
 binds its own; `domain.db.engine` compares before every use.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Final, Self
 from uuid import UUID
 
@@ -16,6 +19,52 @@ _LONGEST_NAME: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a unit of work is part of; it goes into the history and decides nothing.
+
+    Args:
+        request_id: The request, ``X-Request-ID``.
+        impersonator: The member of staff who acts in the name of the actor.
+    """
+
+    request_id: str = ""
+    impersonator: str = ""
+
+
+_NONE: Final = Circumstances()
+_CURRENT: Final[ContextVar[Circumstances]] = ContextVar("circumstances", default=_NONE)
+
+
+@contextmanager
+def during(*, request_id: str = "", impersonator: str = "") -> Iterator[None]:
+    """Let every unit of work that begins in this block note what it is part of.
+
+    Args:
+        request_id: The request; empty keeps the one around.
+        impersonator: The member of staff behind the actor; empty keeps the one around.
+
+    Raises:
+        InvalidData: One is longer than 200 characters or holds NUL.
+
+    Example:
+        >>> with during(request_id="4f1c"):
+        ...     Scope.staff("ada").circumstances.request_id
+        '4f1c'
+    """
+    around = _CURRENT.get()
+    token = _CURRENT.set(
+        Circumstances(
+            _named("request_id", request_id) if request_id else around.request_id,
+            _named("impersonator", impersonator) if impersonator else around.impersonator,
+        )
+    )
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
     """What a unit of work may see and who is written into its history.
 
@@ -23,11 +72,13 @@ class Scope:
         role: The PostgreSQL role that the unit runs as.
         actor: Who is responsible: a user id, a staff name, or the reason of a trusted job.
         user_id: The tenant, for a tenant's unit.
+        circumstances: What the unit is part of; two scopes that differ in it alone are equal.
     """
 
     role: str
     actor: str
     user_id: UUID | None = None
+    circumstances: Circumstances = field(default_factory=_CURRENT.get, compare=False)
 
     @classmethod
     def tenant(cls, user_id: UUID) -> Self:
@@ -55,6 +106,10 @@ class Scope:
         ends = "true" if local else "false"
         tenant = "" if self.user_id is None else str(self.user_id)
         settings = {"role": self.role, "app.user_id": tenant, "app.actor": self.actor}
+        if local:
+            # Reads leave no history, and a connection that stays bound outlives the request.
+            settings["app.request_id"] = self.circumstances.request_id
+            settings["app.impersonator"] = self.circumstances.impersonator
         calls = (f"set_config('{key}', {_literal(text)}, {ends})" for key, text in settings.items())
         return f"SELECT {', '.join(calls)}"
 

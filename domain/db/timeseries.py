@@ -314,16 +314,8 @@ END
 """
 
 _ENSURE_BODY: Final = """
-DECLARE
-  grows timeseries.registry;
-  wanted date; moment timestamptz; covered_until timestamptz := '-infinity';
-  lower_end timestamptz; upper_end timestamptz; neighbour timestamptz;
-  bare text; part text;
-  is_locked boolean := false;
-  made integer := 0;
 BEGIN
-  SELECT * INTO grows FROM timeseries.registry AS r WHERE r.relation = ensure.relation;
-  IF NOT FOUND THEN
+  IF NOT EXISTS (SELECT FROM timeseries.registry AS r WHERE r.relation = ensure.relation) THEN
     RAISE EXCEPTION '% is no time series', relation USING ERRCODE = 'wrong_object_type';
   END IF;
   -- Here everybody is the owner; the setting still says who asked.
@@ -332,6 +324,21 @@ BEGIN
     RAISE EXCEPTION 'permission denied for table %', relation
       USING ERRCODE = 'insufficient_privilege';
   END IF;
+  RETURN timeseries.make_room(relation, days);
+END
+"""
+
+_MAKE_ROOM_BODY: Final = """
+DECLARE
+  grows timeseries.registry;
+  wanted date; moment timestamptz; covered_until timestamptz := '-infinity';
+  lower_end timestamptz; upper_end timestamptz; neighbour timestamptz;
+  bare text; part text;
+  is_locked boolean := false;
+  made integer := 0;
+BEGIN
+  SELECT * INTO STRICT grows FROM timeseries.registry AS r
+  WHERE r.relation = make_room.relation;
   IF (SELECT relkind FROM pg_class WHERE oid = relation) <> 'p' THEN
     RETURN 0; -- TimescaleDB makes its chunks itself
   END IF;
@@ -343,13 +350,13 @@ BEGIN
         USING ERRCODE = 'datetime_field_overflow';
     END IF;
     SELECT ends_at INTO upper_end FROM timeseries.partitions AS p
-    WHERE p.relation = ensure.relation AND starts_at <= moment AND ends_at > moment;
+    WHERE p.relation = make_room.relation AND starts_at <= moment AND ends_at > moment;
     IF NOT FOUND AND NOT is_locked THEN
       -- Looked at again under the lock: somebody else may have made it just now.
       PERFORM pg_advisory_xact_lock(hashtextextended(concat('timeseries ', relation), 0));
       is_locked := true;
       SELECT ends_at INTO upper_end FROM timeseries.partitions AS p
-      WHERE p.relation = ensure.relation AND starts_at <= moment AND ends_at > moment;
+      WHERE p.relation = make_room.relation AND starts_at <= moment AND ends_at > moment;
     END IF;
     covered_until := upper_end;
     CONTINUE WHEN covered_until IS NOT NULL;
@@ -361,10 +368,10 @@ BEGIN
       upper_end := lower_end + grows.every;
     END IF;
     SELECT max(ends_at) INTO neighbour FROM timeseries.partitions AS p
-    WHERE p.relation = ensure.relation AND ends_at <= moment;
+    WHERE p.relation = make_room.relation AND ends_at <= moment;
     lower_end := greatest(lower_end, neighbour);
     SELECT min(starts_at) INTO neighbour FROM timeseries.partitions AS p
-    WHERE p.relation = ensure.relation AND starts_at > moment;
+    WHERE p.relation = make_room.relation AND starts_at > moment;
     upper_end := least(upper_end, neighbour);
     SELECT concat(left(concat(nspname, '_', relname), 50), to_char(lower_end, '_YYYYMMDD'))
     INTO bare
@@ -398,6 +405,10 @@ FUNCTIONS: Final = (
     Function(
         SCHEMA, "revert", "relation regclass", "void", "plpgsql", _REVERT,
         options=_SAFE_PATH, before_tables=True,
+    ),
+    Function(
+        SCHEMA, "make_room", "relation regclass, days date[]", "integer",
+        "plpgsql", _MAKE_ROOM_BODY, options=_SAFE_PATH, before_tables=True,
     ),
     Function(
         SCHEMA, "ensure", "relation regclass, days date[]", "integer",

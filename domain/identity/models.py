@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     LargeBinary,
     Text,
@@ -19,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from domain.db.orm import Base, Owned, Record, Timestamped, Versioned
+from domain.db.orm import Base, Owned, Record, Timestamped, Versioned, tenant_key
 from domain.db.types import ClosedText, OpenText
 
 SECRET = {"secret": True}
@@ -352,16 +353,210 @@ class RolePermission(Timestamped, Base, kw_only=True, eq=False, repr=False):
     )
 
 
+class SavedView(Owned, Timestamped, Record, kw_only=True, eq=False, repr=False):
+    """A list as somebody wants it again: its filters, order and columns under a name."""
+
+    __tablename__ = "saved_views"
+    __table_args__ = (
+        UniqueConstraint("user_id", "view", "name"),
+        Index(
+            "uq_saved_views_default",
+            "user_id",
+            "view",
+            unique=True,
+            postgresql_where=text("is_default"),
+        ),
+        Index("ix_saved_views_shared", "view", postgresql_where=text("is_shared")),
+        CheckConstraint("length(name) BETWEEN 1 AND 60", name="name_length"),
+        CheckConstraint("length(query) <= 6000", name="query_length"),
+        {"schema": _SCHEMA, "comment": "Lists as people want them again"},
+    )
+
+    view: Mapped[str] = mapped_column(OpenText(), comment="The list, as in its address: trades")
+    name: Mapped[str] = mapped_column(comment="What it is called, unique for user and list")
+    query: Mapped[str] = mapped_column(
+        comment="Filters, order and columns, as in the list's address after the question mark"
+    )
+    is_shared: Mapped[bool] = mapped_column(
+        default=False, comment="True: all members of staff see it"
+    )
+    is_default: Mapped[bool] = mapped_column(
+        default=False, comment="True: its owner's list opens with it"
+    )
+    position: Mapped[int] = mapped_column(default=0, comment="Place among its owner's tabs")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ImportStatus(StrEnum):
+    """How an import stands."""
+
+    APPLIED = "applied"
+    REVERTED = "reverted"
+
+
+class RowOutcome(StrEnum):
+    """What became of a row of an import."""
+
+    INSERTED = "inserted"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    REJECTED = "rejected"
+
+
+class TableImport(Owned, Timestamped, Record, kw_only=True, eq=False, repr=False):
+    """A file that a member of staff read into a table, with what became of its rows."""
+
+    __tablename__ = "table_imports"
+    __table_args__ = (
+        tenant_key(),
+        Index("ix_table_imports_content", "view", "sha256"),
+        CheckConstraint("octet_length(sha256) = 32", name="sha256_length"),
+        CheckConstraint(
+            "rows_total = rows_inserted + rows_updated + rows_unchanged + rows_rejected",
+            name="rows_add_up",
+        ),
+        CheckConstraint(
+            "(status = 'reverted') = (reverted_at IS NOT NULL)", name="reverted_has_time"
+        ),
+        {"schema": _SCHEMA, "comment": "Files that staff read into tables"},
+    )
+
+    view: Mapped[str] = mapped_column(OpenText(), comment="The table, as in its address")
+    filename: Mapped[str] = mapped_column(comment="Name of the file, without folders")
+    sha256: Mapped[bytes] = mapped_column(LargeBinary, comment="SHA-256 of the file")
+    mapping: Mapped[dict[str, Any]] = mapped_column(
+        JSONB, comment="Column of the file by attribute, and how rows were treated"
+    )
+    rows_total: Mapped[int] = mapped_column(comment="Data rows of the file")
+    rows_inserted: Mapped[int] = mapped_column(comment="Rows that became new records")
+    rows_updated: Mapped[int] = mapped_column(comment="Rows that changed a record")
+    rows_unchanged: Mapped[int] = mapped_column(comment="Rows whose record was as they say")
+    rows_rejected: Mapped[int] = mapped_column(comment="Rows that were refused")
+    status: Mapped[ImportStatus] = mapped_column(
+        ClosedText(ImportStatus), default=ImportStatus.APPLIED, comment="Whether it counts"
+    )
+    reverted_at: Mapped[datetime | None] = mapped_column(default=None, comment="Taken back, UTC")
+
+    def __str__(self) -> str:
+        return self.filename
+
+
+class TableImportRow(Owned, Record, kw_only=True, eq=False, repr=False):
+    """What became of one row of an import, and what is needed to take it back."""
+
+    __tablename__ = "table_import_rows"
+    __table_args__ = (
+        UniqueConstraint("user_id", "import_id", "line"),
+        ForeignKeyConstraint(
+            ["user_id", "import_id"],
+            ["identity.table_imports.user_id", "identity.table_imports.id"],
+            ondelete="CASCADE",
+        ),
+        {"schema": _SCHEMA, "comment": "What became of each row of an import"},
+    )
+
+    import_id: Mapped[UUID] = mapped_column(comment="The import")
+    line: Mapped[int] = mapped_column(comment="Line of the file, the first one is 1")
+    outcome: Mapped[RowOutcome] = mapped_column(
+        ClosedText(RowOutcome), comment="What became of the row"
+    )
+    record_key: Mapped[str | None] = mapped_column(
+        default=None, comment="The record, as in its address; NULL for a refused row"
+    )
+    before: Mapped[dict[str, Any] | None] = mapped_column(
+        JSONB(none_as_null=True), default=None, comment="Texts that an update replaced"
+    )
+    after: Mapped[dict[str, Any] | None] = mapped_column(
+        JSONB(none_as_null=True), default=None, comment="Texts that were written"
+    )
+    faults: Mapped[dict[str, Any] | None] = mapped_column(
+        JSONB(none_as_null=True), default=None, comment="What was wrong, by column: value and rule"
+    )
+
+
+class RunStatus(StrEnum):
+    """How a run over many records stands."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+
+
+class ItemOutcome(StrEnum):
+    """What became of a record of a run."""
+
+    DONE = "done"
+    SKIPPED = "skipped"
+
+
+class BulkRun(Owned, Timestamped, Record, kw_only=True, eq=False, repr=False):
+    """One thing that a member of staff does to many records, in batches."""
+
+    __tablename__ = "bulk_runs"
+    __table_args__ = (
+        tenant_key(),
+        CheckConstraint("done + skipped <= total", name="counts_fit"),
+        {"schema": _SCHEMA, "comment": "What staff do to many records at once"},
+    )
+
+    view: Mapped[str] = mapped_column(OpenText(), comment="The table, as in its address")
+    action: Mapped[str] = mapped_column(OpenText(), comment="What is done to each record")
+    params: Mapped[dict[str, Any]] = mapped_column(
+        JSONB, default_factory=dict, comment="What the action was told: field and text"
+    )
+    total: Mapped[int] = mapped_column(comment="Records that were chosen")
+    done: Mapped[int] = mapped_column(default=0, comment="Records it was done to")
+    skipped: Mapped[int] = mapped_column(default=0, comment="Records that were left as they are")
+    status: Mapped[RunStatus] = mapped_column(
+        ClosedText(RunStatus), default=RunStatus.RUNNING, comment="How it stands"
+    )
+
+
+class BulkItem(Owned, Record, kw_only=True, eq=False, repr=False):
+    """One record of a run."""
+
+    __tablename__ = "bulk_items"
+    __table_args__ = (
+        UniqueConstraint("user_id", "run_id", "position"),
+        Index("ix_bulk_items_open", "run_id", "position", postgresql_where=text("outcome IS NULL")),
+        ForeignKeyConstraint(
+            ["user_id", "run_id"],
+            ["identity.bulk_runs.user_id", "identity.bulk_runs.id"],
+            ondelete="CASCADE",
+        ),
+        {"schema": _SCHEMA, "comment": "Records of runs, with what became of each"},
+    )
+
+    run_id: Mapped[UUID] = mapped_column(comment="The run")
+    position: Mapped[int] = mapped_column(comment="Its turn, from 1")
+    record_key: Mapped[str] = mapped_column(comment="The record, as in its address")
+    outcome: Mapped[ItemOutcome | None] = mapped_column(
+        ClosedText(ItemOutcome), default=None, comment="What became of it; NULL: its turn comes"
+    )
+    reason: Mapped[str | None] = mapped_column(default=None, comment="Why it was skipped")
+
+
 __all__ = [
     "SECRET",
     "ApiKey",
+    "BulkItem",
+    "BulkRun",
     "Effect",
+    "ImportStatus",
+    "ItemOutcome",
     "NotificationAddress",
     "OAuthToken",
     "RecoveryCode",
     "Role",
     "RolePermission",
+    "RowOutcome",
+    "RunStatus",
+    "SavedView",
     "SecondFactor",
+    "TableImport",
+    "TableImportRow",
     "Ticket",
     "TicketPurpose",
     "User",

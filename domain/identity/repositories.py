@@ -1,17 +1,26 @@
 """What is asked about people and their access."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
+
+from sqlalchemy import update
 
 from domain.db.repository import Repository
 from domain.errors import NotFound
 from domain.identity.models import (
     ApiKey,
+    BulkItem,
+    BulkRun,
+    ImportStatus,
     NotificationAddress,
     OAuthToken,
     RecoveryCode,
     RolePermission,
+    SavedView,
     SecondFactor,
+    TableImport,
+    TableImportRow,
     Ticket,
     TicketPurpose,
     User,
@@ -115,3 +124,55 @@ class TicketRepository(Repository[Ticket]):
 
 class RolePermissionRepository(Repository[RolePermission]):
     """Where roles differ from the defaults."""
+
+
+class SavedViewRepository(Repository[SavedView]):
+    """Lists as people want them again."""
+
+    async def of(self, user_id: UUID, view: str) -> Sequence[SavedView]:
+        """Return the saved views of one list that a member of staff sees: own ones first."""
+        visible = (SavedView.user_id == user_id) | SavedView.is_shared
+        ordered = (SavedView.user_id != user_id, SavedView.position, SavedView.name, SavedView.id)
+        return await self.all(self.query(SavedView.view == view, visible).order_by(*ordered))
+
+    async def make_default(self, saved: SavedView) -> None:
+        """Open its owner's list with `saved`, and with no other."""
+        others = update(SavedView).where(
+            SavedView.user_id == saved.user_id,
+            SavedView.view == saved.view,
+            SavedView.is_default,
+        )
+        await self.session.execute(others.values(is_default=False))
+        await self.session.refresh(saved)
+        saved.is_default = True
+        await self.session.flush()
+
+
+class TableImportRepository(Repository[TableImport]):
+    """Files that staff read into tables."""
+
+    async def earlier(self, view: str, sha256: bytes) -> TableImport | None:
+        """Return an import of the same content into the same table that still counts, or None."""
+        same = self.query(
+            TableImport.view == view,
+            TableImport.sha256 == sha256,
+            TableImport.status == ImportStatus.APPLIED,
+        )
+        return await self.first(same.order_by(TableImport.id.desc()))
+
+
+class TableImportRowRepository(Repository[TableImportRow]):
+    """What became of each row of an import."""
+
+
+class BulkRunRepository(Repository[BulkRun]):
+    """What staff do to many records at once."""
+
+
+class BulkItemRepository(Repository[BulkItem]):
+    """Records of runs."""
+
+    async def next_of(self, run: BulkRun, count: int) -> Sequence[BulkItem]:
+        """Lock and return the records whose turn is next."""
+        waiting = self.query(BulkItem.run_id == run.id, BulkItem.outcome.is_(None))
+        return await self.all(waiting.order_by(BulkItem.position).limit(count).with_for_update())

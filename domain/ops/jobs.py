@@ -12,6 +12,7 @@ from sqlalchemy import select
 from domain.agents.refreshing import refresh_leaderboard
 from domain.alerts import observing
 from domain.alerts.terms import EARNINGS
+from domain.audit import sealing
 from domain.clock import now
 from domain.database import Database, Worker
 from domain.errors import InvalidData
@@ -54,6 +55,7 @@ def jobs(db: Database, storage: Storage | None = None) -> Sequence[Job]:
         Job("messages-prune", "37 * * * *", upkeep.prune_messages, limit=timedelta(hours=1)),
         Job("notices-prune", "29 3 * * *", upkeep.prune_notices, limit=timedelta(hours=1)),
         Job("sessions-prune", "23 3 * * *", upkeep.prune_sessions),
+        Job("audit-seal", "* * * * *", upkeep.seal_history),
     ]
     if storage is not None:
         found.append(
@@ -181,6 +183,14 @@ class Upkeep:
         async with self.db.transaction(system="sessions-prune") as unit:
             await unit.tickets.delete_where(Ticket.expires_at < before)
             return f"{await unit.user_sessions.delete_where(ended)} sessions deleted"
+
+    async def seal_history(self) -> str:
+        """Seal the history; the log carries the newest seal to where the database is not."""
+        made = await sealing.seal(self.db)
+        if not made:
+            return "nothing to seal"
+        _LOG.info("audit: %s", sealing.told(made[-1]))
+        return f"{sum(item.entries_count for item in made)} entries, {sealing.told(made[-1])}"
 
     async def sweep_attachments(self) -> str:
         """Delete objects of attachments that no row names."""

@@ -91,6 +91,7 @@ def retention(settings: Settings) -> tuple[Retention, ...]:
         ),
         Retention("market.bars_archive", None, None, compress_after, grows=False),
         Retention("research.metrics", _days(settings.keep_metrics_days)),
+        Retention("audit.entries", _days(settings.keep_audit_days)),
     )
 
 

@@ -18,10 +18,16 @@ from domain.alerts.evaluating import evaluate
 from domain.alerts.events import report
 from domain.identity.models import (
     ApiKey,
+    BulkItem,
+    BulkRun,
     NotificationAddress,
     OAuthToken,
     RecoveryCode,
+    RowOutcome,
+    SavedView,
     SecondFactor,
+    TableImport,
+    TableImportRow,
     Ticket,
     TicketPurpose,
     UserPreferences,
@@ -54,6 +60,7 @@ from domain.trading.terms import Side
 from tests.admin.journal_and_research import make_journal, make_research
 from tests.factories.agents import make_agent, make_conversation
 from tests.factories.alerts import make_alert, price
+from tests.factories.audit import seal_everything
 from tests.factories.trading import Account, open_account
 
 MOMENT = datetime(2024, 3, 15, 14, 30, 15, 123456, tzinfo=UTC)
@@ -93,6 +100,7 @@ async def make_everything(db: Database) -> Account:
     await _make_news(db)
     await make_journal(db, account)
     await make_research(db, account)
+    await seal_everything(db)
     return account
 
 
@@ -155,6 +163,36 @@ async def _make_access(db: Database, account: Account) -> None:
                 **owner,
             )
         )
+        unit.saved_views.add(
+            SavedView(view="trades", name="Purchases", query="side=buy", position=1, **owner)
+        )
+        imported = unit.table_imports.add(
+            TableImport(
+                view="currencies",
+                filename="currencies.csv",
+                sha256=b"s" * 32,
+                mapping={"code": "Code"},
+                rows_total=2,
+                rows_inserted=1,
+                rows_updated=0,
+                rows_unchanged=0,
+                rows_rejected=1,
+                **owner,
+            )
+        )
+        await unit.flush()
+        fault = {"code": {"value": "?", "rule": "be a code"}}
+        for line, outcome, key, faults in (
+            (2, RowOutcome.INSERTED, "XTS", None),
+            (3, RowOutcome.REJECTED, None, fault),
+        ):
+            row: dict[str, Any] = {"line": line, "outcome": outcome, "faults": faults}
+            unit.table_import_rows.add(
+                TableImportRow(import_id=imported.id, record_key=key, **row, **owner)
+            )
+        run = unit.bulk_runs.add(BulkRun(view="alerts", action="pause", total=1, **owner))
+        await unit.flush()
+        unit.bulk_items.add(BulkItem(run_id=run.id, position=1, record_key="gone", **owner))
         unit.preferences.add(
             UserPreferences(
                 settings={"z": 1, "a": [1.5, None, {"deep": "\u2028"}]},

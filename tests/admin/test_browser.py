@@ -153,7 +153,8 @@ async def test_a_list_is_narrowed_by_typing_and_the_menu_remembers(
         await page.goto(f"{address}/admin/ticks/list")
         assert await page.locator("nav >> text=Leaderboard").is_visible()
 
-        picker = page.get_by_label("Instrument")
+        filters = page.locator("form.filters")
+        picker = filters.get_by_label("Instrument")
         await picker.press_sequentially("ms")
         await page.keyboard.press("Enter")
         assert page.url.endswith("/ticks/list"), "what was offered for another text is not taken"
@@ -161,7 +162,47 @@ async def test_a_list_is_narrowed_by_typing_and_the_menu_remembers(
         await expect(offered).to_have_text(["MSFT"])
         await page.keyboard.press("Enter")
         await page.wait_for_selector("text=Nothing matches.")
-        assert await page.get_by_label("Instrument", exact=True).input_value() == "MSFT"
+        assert await filters.get_by_label("Instrument", exact=True).input_value() == "MSFT"
+        assert (watched.complaints, watched.outside) == ([], [])
+
+
+async def test_a_list_is_narrowed_by_groups_arranged_and_changed_in_place(
+    app: Starlette, db: Database
+) -> None:
+    await enrolled(db)
+    await open_account(db, "mary", symbol="MSFT")
+    async with served(app) as address, chromium() as browser:
+        watched = Watched(await browser.new_page(), address)
+        page = watched.page
+        await log_in(watched)
+        await page.goto(f"{address}/admin/instruments/list")
+        await page.click("summary >> text=Conditions")
+        rule = page.locator("[data-rule]")
+        await rule.nth(0).locator("[data-rule-column]").select_option("kind")
+        await rule.nth(0).locator("select[data-editor]").select_option("stock")
+        await page.click("[data-rules-add]")
+        for place, symbol in ((1, "MSFT"), (2, "NVDA")):
+            await rule.nth(place).locator("[data-rule-column]").select_option("symbol")
+            await rule.nth(place).locator("[data-rule-value]").fill(symbol)
+            if place == 1:
+                await page.locator("[data-rule-add]").first.click()
+        await page.click("text=Apply")
+        await page.wait_for_url("**/instruments/list?where=1:kind.is.stock,or(**")
+        await expect(page.locator("tbody tr")).to_have_count(1)
+
+        await page.click("summary >> text=Columns")
+        await page.locator("li", has_text="Name").locator("[data-up]").first.click()
+        await page.click("text=Show these")
+        await page.wait_for_url("**columns=symbol,name,**")
+
+        await page.locator("tbody tr").hover()
+        await page.locator("[data-cell$='field=name'] .edit-cell").click()
+        await page.fill(".cell-form input[name=name]", "Microsoft")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("[data-cell$='field=name']")).to_contain_text("Microsoft")
+        await page.set_viewport_size({"width": 390, "height": 844})
+        await page.click("summary >> text=Conditions")
+        assert await watched.overflow() <= 0
         assert (watched.complaints, watched.outside) == ([], [])
 
 

@@ -14,7 +14,8 @@ from sqlalchemy.dialects import postgresql
 from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
 
-from admin.listing import PAGE_SIZE, Listing
+from admin.listing import Listing
+from admin.paging import PAGE_SIZE
 from admin.records import RecordView
 from domain import Database
 from domain.database import Reader
@@ -102,7 +103,8 @@ async def test_filters_search_and_days_narrow_the_list(db: Database, boss: Async
         assert len(links(page, "/trades/details/")) == count, query
     page = await visit(boss, f"/trades/list?portfolio_id={account.portfolio.id}&side=buy")
     assert "Portfolio Main \N{MULTIPLICATION SIGN}" in page.text
-    assert page.form("", method="get").values["portfolio_id"] == key_of(account.portfolio)
+    quick = next(form for form in page.forms if "side" in form.values)
+    assert quick.values["portfolio_id"] == key_of(account.portfolio)
     assert "Nothing matches." in (await visit(boss, "/trades/list?kind=bust")).text
 
 
@@ -124,7 +126,10 @@ async def test_a_list_turns_around_at_its_heading(db: Database, boss: AsyncClien
     page = await visit(boss, "/trades/list?sort=executed_at")
     assert 'aria-sort="ascending"' in page.html
     assert links(page, "/trades/details/") == newest[::-1]
-    assert links(await visit(boss, "/trades/list?sort=price"), "/trades/details/") == newest
+    dearest = links(await visit(boss, "/trades/list?sort=-price"), "/trades/details/")
+    assert dearest == newest  # 195.5 was sold after 190.25 was bought
+    both = links(await visit(boss, "/trades/list?sort=currency,price"), "/trades/details/")
+    assert both == newest[::-1]
 
 
 @pytest.mark.parametrize(
@@ -143,6 +148,27 @@ async def test_a_list_turns_around_at_its_heading(db: Database, boss: AsyncClien
         "from=0001-01-01",
         "to=9999-12-31",
         "to=2024-02-30",
+        "where=side.is.buy",
+        "where=1:side.is.hold",
+        "where=1:side.about.buy",
+        "where=1:nothing.is.1",
+        "where=1:price.between.1",
+        "where=1:price.is.one",
+        "where=1:price.is.1)",
+        "where=1:or(price.is.1",
+        "where=1:executed_at.is.2024-02-30",
+        "where=1:executed_at.is.9999-12-31",
+        "where=1:instrument_id.any.AAPL",
+        "where=1:sequence.is.99999999999999999999",
+        "where=1:description.contains.%00",
+        "where=1:" + "or(" * 9,
+        "where=1:" + "price.is.1," * 60 + "price.is.1",
+        "sort=nothing",
+        "sort=lot_selection",
+        "sort=price,price",
+        "columns=nothing",
+        "at=yesterday",
+        "sort=price&at=2024-01-01",
         "q=%00",
         "q=" + "x" * 201,
     ],
@@ -153,7 +179,7 @@ async def test_a_wrong_question_is_answered_with_a_sentence(boss: AsyncClient, q
     page = Page(answer.text)
     assert answer.status_code == 200 or " must " in page.text
     assert "Traceback" not in answer.text and "asyncpg" not in answer.text
-    if "after" not in query and "before" not in query:
+    if not query.startswith(("after", "before", "at", "sort=price&at")):
         export = await boss.get(f"/admin/trades/export.csv?{query}")
         assert export.status_code == answer.status_code
 

@@ -44,6 +44,7 @@ async def test_the_menu_groups_views_by_category(app: Starlette) -> None:
         "News",
         "Identity",
         "Messaging",
+        "Audit",
     ]
     assert all(isinstance(item, CategoryMenu) for item in menu.items)
     assert all(isinstance(child, ViewMenu) for item in menu.items for child in item.children)

@@ -79,7 +79,9 @@ async def tenants(db: Database) -> Tenants:
         bob = await make_user(unit, "bob")
         both = Tenants(db, account.user.id, bob.id, {account.user.id: bob.id})
         for table in OWNED:
-            await _copy_for_bob(unit, table, both)
+            # The history of Bob's rows is written by the copying itself, and by nothing else.
+            if table.schema != "audit":
+                await _copy_for_bob(unit, table, both)
     return both
 
 

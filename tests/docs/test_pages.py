@@ -48,6 +48,7 @@ EXECUTED = {
     "areas/news.md",
     "areas/research.md",
     "areas/trading.md",
+    "audit.md",
     "cache.md",
     "getting-started.md",
     "importing.md",

@@ -1,0 +1,88 @@
+"""How many records a list has: estimated at any size, exact where that is cheap or asked for."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Select, func, select, text
+
+from admin.listing import Listing
+from admin.ordering import SMALL, is_served, words_of
+from domain.db.estimating import Estimate, estimate, stored_rows
+from domain.db.unit import Unit
+from domain.errors import InvalidData
+
+COUNTED: Final = 10_000
+"""Records up to which a count is exact where the planner expects it to be cheap."""
+
+_CHEAP: Final = 25_000.0
+"""What an exact count may cost, in the planner's units: some 100 ms."""
+
+
+async def measured(unit: Unit, listing: Listing) -> Estimate:
+    """Return about how many records a list has, and what counting them costs."""
+    if not listing.is_filtered:
+        # Planning a question about hundreds of partitions costs more than reading the statistics.
+        rows = await stored_rows(unit.session, listing.view.table.fullname)
+        if rows is not None and rows > COUNTED:
+            return Estimate(rows, float("inf"))
+    return await estimate(unit.session, _keys_only(unit, listing))
+
+
+def _keys_only(unit: Unit, listing: Listing) -> Select[Any]:
+    """Return the list's statement without relations and order, for counting."""
+    statement = listing.view.rows(unit).query(*listing.conditions())
+    return statement.with_only_columns(*listing.view.mapper.primary_key)
+
+
+def require_order(listing: Listing, expected: int) -> None:
+    """Refuse an order that would sort more records than a server should.
+
+    Raises:
+        InvalidData: No index serves it and the list is long.
+    """
+    keys = listing.sort_keys
+    if expected > SMALL and not is_served(listing.view, keys, listing.fixed()):
+        rule = f"be served by an index, or sort at most {SMALL:,} records: narrow the list first"
+        raise InvalidData("sort", words_of(keys), rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many records a list has.
+
+    Args:
+        rows: The number.
+        is_exact: Whether it is counted, not estimated.
+    """
+
+    rows: int
+    is_exact: bool
+
+    def __str__(self) -> str:
+        return f"{self.rows:,}" if self.is_exact else f"about {self.rows:,}"
+
+
+async def count_roughly(unit: Unit, listing: Listing, expected: Estimate) -> Count:
+    """Return the number of records: counted when that is cheap, else estimated."""
+    if expected.rows <= COUNTED and expected.cost <= _CHEAP:
+        capped = _keys_only(unit, listing).limit(COUNTED + 1).subquery()
+        rows = (await unit.session.execute(select(func.count()).select_from(capped))).scalar_one()
+        if rows <= COUNTED:
+            return Count(rows, is_exact=True)
+    return Count(expected.rows, is_exact=False)
+
+
+async def count_exactly(unit: Unit, listing: Listing, *, timeout_ms: int = 15_000) -> int:
+    """Return how many records a list has; reads them all.
+
+    Args:
+        unit: Any unit.
+        listing: What is counted.
+        timeout_ms: How long it may take [ms].
+
+    Raises:
+        InvalidData: A filter's value is wrong.
+        QueryTimeout: It takes longer.
+    """
+    await unit.session.execute(text(f"SET LOCAL statement_timeout = {timeout_ms:d}"))
+    return await listing.view.rows(unit).count(_keys_only(unit, listing))
