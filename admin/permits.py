@@ -205,8 +205,8 @@ class AsSeen(dict[str, V]):
         if asker is None:
             return view
         if id(view) not in asker.seen:
-            found, name = asker.permits, view.identity
-            asker.seen[id(view)] = view.seen_by(found) if found.allows(name, "read") else None
+            found = asker.permits
+            asker.seen[id(view)] = view.seen_by(found) if view.is_open_to(found) else None
         return asker.seen[id(view)]
 
 
