@@ -13,6 +13,7 @@ class AuditEntryView(RecordView, model=AuditEntry):
     """Changes of all tables."""
 
     name, name_plural, path = "Change", "Changes", "changes"
+    holds_everything = True
     category = "Audit"
     about = "Who changed which record from what to what, and events such as logins and exports."
     columns = ("at", "actor", "action", "table_name", "row_key", "origin", "request_id")

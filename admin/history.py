@@ -312,7 +312,8 @@ class _Reading:
         return [self._step(entry, names, users, is_there=is_there) for entry in entries]
 
     def _names(self) -> list[str]:
-        return [attribute.key for attribute in self.view.mapper.column_attrs]
+        columns = self.view.mapper.column_attrs
+        return [attribute.key for attribute in columns if attribute.key not in self.view.hidden]
 
     def _sides(self, entry: AuditEntry) -> Iterator[dict[str, Any]]:
         """Yield the values before and after, by attribute."""
@@ -320,7 +321,9 @@ class _Reading:
             yield {
                 attribute.key: _shown(attribute.columns[0], kept[attribute.columns[0].name])
                 for attribute in self.view.mapper.column_attrs
-                if kept and attribute.columns[0].name in kept
+                if kept
+                and attribute.columns[0].name in kept
+                and attribute.key not in self.view.hidden
             }
 
     async def _users(self, entries: Sequence[AuditEntry]) -> Mapping[str, str]:

@@ -16,6 +16,7 @@ class OutboxView(RecordView, model=OutboxMessage):
     """The outbox."""
 
     name, name_plural, path = "Outbox message", "Outbox", "outbox"
+    holds_everything = True
     category = "Messaging"
     about = "Facts that were written with the transaction that made them true."
     columns = ("id", "topic", "key", "created_at", "published_at")

@@ -8,7 +8,7 @@ at all where the role may not read. Pages that belong to no table are named in `
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from starlette.exceptions import HTTPException
@@ -88,22 +88,32 @@ BESIDES: Final[Mapping[str, tuple[str, ...]]] = {
 GUARDED: Final = frozenset({"permissions", "sessions"})
 """Resources besides views for administrators in which only administrators write by default."""
 
-_PERMITS: ContextVar[Permits | None] = ContextVar("permits", default=None)
+
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    """Who asks, and the views as they see them, made once a request."""
+
+    permits: Permits
+    seen: dict[int, Any] = field(default_factory=dict)
+
+
+_ASKER: ContextVar[_Asker | None] = ContextVar("asker", default=None)
 
 
 def permits() -> Permits | None:
     """Return what whoever asks may do; None outside of requests."""
-    return _PERMITS.get()
+    asker = _ASKER.get()
+    return None if asker is None else asker.permits
 
 
 @contextmanager
 def asking(found: Permits) -> Iterator[None]:
     """Answer with these permits while the block runs."""
-    token = _PERMITS.set(found)
+    token = _ASKER.set(_Asker(found))
     try:
         yield
     finally:
-        _PERMITS.reset(token)
+        _ASKER.reset(token)
 
 
 def may(resource: str, action: str) -> bool:
@@ -191,10 +201,13 @@ class AsSeen(dict[str, V]):
 
     @staticmethod
     def _seen(view: Any) -> Any:
-        found = permits()
-        if found is None:
+        asker = _ASKER.get()
+        if asker is None:
             return view
-        return view.seen_by(found) if found.allows(view.identity, "read") else None
+        if id(view) not in asker.seen:
+            found = asker.permits
+            asker.seen[id(view)] = view.seen_by(found) if view.is_open_to(found) else None
+        return asker.seen[id(view)]
 
 
 class _Hidden(str):

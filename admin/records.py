@@ -109,6 +109,7 @@ class RecordView(ModelView):
         about: One sentence that says what the table is for.
         hint: A command or call that fills the table, shown while it is empty.
         hint_about: What leads to records, in words, shown while there are none.
+        holds_everything: Whether its rows hold values of any table, as a log does.
         board_shows: Views whose records the board shows; it is not there for who may not see them.
         powers: What else may be done with records: permissions besides those of every table.
         panel: Template of what may be done with a record, below what it says.
@@ -141,6 +142,7 @@ class RecordView(ModelView):
     about: ClassVar[str] = ""
     hint: ClassVar[str] = ""
     hint_about: ClassVar[str] = ""
+    holds_everything: ClassVar[bool] = False
     board_shows: ClassVar[Sequence[str]] = ()
     powers: ClassVar[Sequence[str]] = ()
     panel: ClassVar[str] = ""
@@ -160,7 +162,15 @@ class RecordView(ModelView):
 
     def may_read(self, request: Request) -> bool:
         """Return whether this member of staff may see records here."""
-        return staff_of(request).may(self.identity, Action.READ)
+        return self.is_open_to(staff_of(request).permits)
+
+    def is_open_to(self, permits: Permits) -> bool:
+        """Return whether a role may see records here.
+
+        What holds values of every table is closed to a role from which anything is kept.
+        """
+        is_kept_out = self.holds_everything and permits.is_narrowed
+        return permits.allows(self.identity, Action.READ) and not is_kept_out
 
     def may_export(self, request: Request) -> bool:
         """Return whether this member of staff may take lists away."""

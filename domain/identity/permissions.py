@@ -92,6 +92,14 @@ class Permits:
         return self.role in WRITERS and resource not in self.guarded
 
     @property
+    def is_narrowed(self) -> bool:
+        """Whether there is a table or a field that the role may not see."""
+        return any(
+            effect is Effect.HIDDEN or (effect is Effect.DENY and action == Action.READ)
+            for (_, action, _), effect in self.rules.items()
+        )
+
+    @property
     def writes_anything(self) -> bool:
         """Whether the role may do more than read somewhere."""
         if self.role in WRITERS:
