@@ -125,7 +125,7 @@ class Entry(models.Model):
         db_table = '"journal"."journal_entries"'
 
 
-class TradeAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class TradeAdmin(admin.ModelAdmin):
     """The list."""
 
     list_display = (
