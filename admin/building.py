@@ -20,6 +20,7 @@ from domain.errors import InvalidData
 MARK: Final = "build"
 """The parameter that says that a form of conditions came back."""
 
+_VALUE: Final = re.compile(r'\s*"((?:[^"\\]|\\.)*)"\s*(?=\||$)|([^|]+)', re.DOTALL)
 _ROW: Final = re.compile(r"f-(\d{1,3}(?:\.\d{1,3})*)")
 _MOST_ROWS: Final = 50
 _DEEPEST: Final = 4
@@ -63,8 +64,10 @@ class BuiltRow:
 
     @property
     def texts(self) -> str:
-        """The values as one text."""
-        return " | ".join(self.condition.values)
+        """The values as one text; one that a bar would cut in two stands in quotes."""
+        values, known = self.condition.values, OPERATORS.get(self.condition.operator)
+        is_one = known is None or known.most <= 1
+        return " | ".join(values if is_one else (_quoted(value) for value in values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +178,23 @@ def _condition(params: QueryParams, place: str) -> Condition:
     if known is not None and known.most == 0:
         return Condition(params[f"f-{place}"], operator)
     if known is not None and known.most > 1 and len(given) == 1:
-        given = [value.strip() for value in given[0].split("|")]
+        given = _cut(given[0])
     return Condition(params[f"f-{place}"], operator, tuple(given))
+
+
+def _quoted(value: str) -> str:
+    if "|" not in value and not value.startswith('"'):
+        return value
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _cut(text: str) -> list[str]:
+    """Return the values of a text: bars stand between them, but for those in quotes."""
+    found = []
+    for quoted, bare in _VALUE.findall(text):
+        found.append(re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL) if quoted else bare.strip())
+    return [value for value in found if value]
 
 
 def _group(

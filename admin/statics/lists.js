@@ -56,11 +56,13 @@ class Rule {
 
   // Several inputs write one text: the values, with a bar between them.
   #write(values) {
-    this.value.value = values.filter((value) => value !== "").join(" | ");
+    const quoted = (value) => (/[|]|^"/.test(value) ? `"${value.replace(/[\\"]/g, "\\$&")}"` : value);
+    this.value.value = values.filter((value) => value !== "").map(quoted).join(" | ");
   }
 
   #values() {
-    return this.value.value.split("|").map((value) => value.trim());
+    const cut = this.value.value.matchAll(/\s*"((?:[^"\\]|\\.)*)"\s*(?=\||$)|([^|]+)/gs);
+    return [...cut].map(([, quoted, bare]) => (quoted === undefined ? bare.trim() : quoted.replace(/\\(.)/gs, "$1")));
   }
 
   #choose(choices, isMany) {
