@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, func
 from admin.attaching import is_picture
 from admin.market_boards import has_bars
 from admin.records import Inline, RecordView, Related
+from domain.clock import now
 from domain.database import Reader
 from domain.journal.models import (
     Attachment,
@@ -82,6 +83,10 @@ class JournalEntryView(RecordView, model=JournalEntry):
         Related("Tags", "entry-tags", "entry_id", is_shown=True),
         Related("Files", "attachments", "entry_id"),
     )
+
+    def defaults(self) -> Mapping[str, Any]:
+        """Return what a new entry starts with: most are written on their day."""
+        return {"entry_on": now().date(), **super().defaults()}
 
     async def board_of(self, unit: Reader, record: Any) -> Mapping[str, Any]:
         """Return the files, and whether the course of what was traded can be drawn."""

@@ -25,10 +25,12 @@ from domain.trading.models import CashMovement, Portfolio
 from domain.trading.terms import Side
 from tests.factories.trading import make_portfolio, open_account
 
-OWNED = sorted(
+_MODELS = sorted(
     (mapper.class_ for mapper in Base.registry.mappers if issubclass(mapper.class_, Owned)),
     key=lambda model: model.__name__,
 )
+OWNED = [model for model in _MODELS if "SELECT" in RIGHTS[model.__table__.fullname][0]]
+CLOSED = [model for model in _MODELS if model not in OWNED]
 
 
 async def test_a_transaction_needs_exactly_one_way_to_act(db: Database) -> None:
@@ -76,6 +78,16 @@ async def test_a_read_connection_is_bound_anew_for_every_tenant(db: Database) ->
     strangers = await asyncio.gather(*(reads(number) for number in range(60)))
 
     assert set().union(*strangers) == set()
+
+
+@pytest.mark.parametrize("model", CLOSED, ids=lambda model: model.__name__)
+async def test_a_tenant_may_not_even_look_at_what_only_the_product_uses(
+    db: Database, model: type[Base]
+) -> None:
+    account = await open_account(db, "ada")
+    async with db.read(user=account.user.id) as unit:
+        with pytest.raises(AccessDenied):
+            await unit.session.execute(select(func.count()).select_from(model))
 
 
 @pytest.mark.parametrize("model", OWNED, ids=lambda model: model.__name__)
