@@ -10,8 +10,9 @@ from starlette.datastructures import QueryParams
 from admin.addressing import identifier
 from admin.fields import LONG_TEXTS, label_of
 from admin.listing import Head, Listing
+from admin.markup import Row
 from admin.naming import Names, names_of
-from admin.paging import Row, read_page
+from admin.paging import read_page
 from admin.records import REFERENCES, RecordView, Related
 from admin.rendering import Cell, show
 from admin.structures import Node, structure

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from admin.markup import column, lines, value
 from admin.rendering import show
 
 STATICS: Final = Path(__file__).parent / "statics"
@@ -61,6 +62,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._environment.globals.update(site_title=title, show=show, edition=_edition())
+        self._environment.globals.update(cell_value=value, cell_column=column, table_lines=lines)
 
     def render(
         self,

@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import defer
 
 from admin.addressing import identifier
 from admin.conditions import Condition, Group, written
 from admin.counting import Count, count_roughly, measured, require_order
 from admin.fields import label_of
 from admin.listing import Listing
+from admin.markup import Row
 from admin.naming import Names, names_of
 from admin.phrasing import group_in_words, in_words, titles_in
 from admin.rendering import NOTHING, Cell, show
@@ -38,27 +41,6 @@ class Chip:
     label: str
     text: str
     link: str
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a list.
-
-    Args:
-        link: The record's page.
-        cells: One a column.
-        key: The record's key, as in its address.
-    """
-
-    link: str
-    cells: Sequence[Cell]
-    key: str = ""
-
-    @property
-    def lead(self) -> int:
-        """Index of the cell that leads to the record, -1 when all lead elsewhere."""
-        free = (at for at, cell in enumerate(self.cells) if not cell.link)
-        return next(free, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +99,7 @@ async def read_page(
 
 async def _walk(unit: Unit, listing: Listing, size: int) -> Page[Any]:
     jump = listing.jump()
-    rows, statement = listing.view.rows(unit), listing.statement(unit)
+    rows, statement = listing.view.rows(unit), listing.statement(unit).options(*_unread(listing))
     page = await rows.page(
         statement.where(*jump),
         limit=size,
@@ -129,6 +111,16 @@ async def _walk(unit: Unit, listing: Listing, size: int) -> Page[Any]:
         keys = order_keys(statement, listing.view.model)
         return replace(page, before=encode_cursor(keys, page.items[0]))
     return page
+
+
+def _unread(listing: Listing) -> list[Any]:
+    """Return options that leave structures in the database which the list does not show."""
+    attributes = listing.view.mapper.column_attrs
+    return [
+        defer(getattr(listing.view.model, attribute.key), raiseload=True)
+        for attribute in attributes
+        if isinstance(attribute.columns[0].type, JSONB) and attribute.key not in listing.columns
+    ]
 
 
 def _row(listing: Listing, record: Any, names: Names, root: str) -> Row:
