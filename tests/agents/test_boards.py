@@ -38,7 +38,7 @@ class Wall:
 @pytest.fixture
 async def wall(db: Database, redis_url: str, cache_prefix: str) -> AsyncIterator[Wall]:
     client, keys = build_client(parse_redis_url(redis_url), Use.CACHE), Keyspace(cache_prefix)
-    engine = Boards(client, upkeep=Upkeep(budget=2))
+    engine = Boards(client, upkeep=Upkeep(budget=20, lease=60, patience=60))
     yield Wall(AgentBoards(db, engine, keys), engine, client, keys)
     await client.aclose()
 
