@@ -77,10 +77,18 @@ def uuid_of(request: Request) -> UUID:
     Raises:
         HTTPException: 404 when it is none.
     """
+    key = uuid_or_none(request.path_params["pk"])
+    if key is None:
+        raise HTTPException(404, "There is no such record.")
+    return key
+
+
+def uuid_or_none(text: str) -> UUID | None:
+    """Return the UUID that a text stands for; None when it is none."""
     try:
-        return UUID(request.path_params["pk"])
+        return UUID(text)
     except ValueError:
-        raise HTTPException(404, "There is no such record.") from None
+        return None
 
 
 def _written(value: Any) -> str:

@@ -351,10 +351,3 @@ def _clean(value: str) -> str:
     if "\x00" in value or len(value) > 200:  # noqa: PLR2004 - a search, not a document
         raise InvalidData("q", value, "be at most 200 characters without NUL")
     return value
-
-
-def _uuid(value: str) -> UUID | None:
-    try:
-        return UUID(value)
-    except ValueError:
-        return None

@@ -1,8 +1,8 @@
 """Conditions as people say them: ``price more than 100 or fees is empty``."""
 
 from collections.abc import Mapping
-from uuid import UUID
 
+from admin.addressing import uuid_or_none
 from admin.conditions import OPERATORS, Condition, Group, names_in
 from admin.fields import label_of
 from admin.records import RecordView
@@ -15,7 +15,7 @@ async def titles_in(unit: Unit, view: RecordView, group: Group) -> Mapping[str, 
     found: dict[str, str] = {}
     for name, target in targets.items():
         values = {value for part in _flat(group) if part.name == name for value in part.values}
-        keys = [key for value in values if (key := _uuid(value)) is not None]
+        keys = [key for value in values if (key := uuid_or_none(value)) is not None]
         records = await target.rows(unit).many(keys) if keys else {}
         found |= {str(key): target.title(record) for key, record in records.items()}
     return found
@@ -48,10 +48,3 @@ def group_in_words(group: Group, references: Mapping[str, str]) -> str:
         for part in group.parts
     ]
     return f" {group.word} ".join(parts)
-
-
-def _uuid(value: str) -> UUID | None:
-    try:
-        return UUID(value)
-    except ValueError:
-        return None

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from admin.addressing import identifier
+from admin.addressing import identifier, uuid_or_none
 from admin.office import GET, Office
 from admin.pages import root_of
 from admin.records import RecordView
@@ -82,7 +82,7 @@ class Search:
                 return pages
 
     async def _records(self, unit: Reader, root: str, wanted: str) -> list[Found]:
-        if (key := _uuid(wanted)) is not None:
+        if (key := uuid_or_none(wanted)) is not None:
             return await self._with_id(unit, root, key)
         found: list[Found] = []
         for view in self.office.views.values():
@@ -133,10 +133,3 @@ def _pages(request: Request, wanted: str) -> list[Found]:
 def _has_id(view: RecordView) -> bool:
     key = view.mapper.primary_key
     return len(key) == 1 and isinstance(key[0].type, Uuid)
-
-
-def _uuid(wanted: str) -> UUID | None:
-    try:
-        return UUID(wanted)
-    except ValueError:
-        return None

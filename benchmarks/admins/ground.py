@@ -40,7 +40,7 @@ async def prepare(url: str, rows: int) -> Ground:
         await raw.execute("SET session_replication_role = replica")
         await raw.execute(_BASE)
         for start in range(0, rows, _BATCH):
-            await raw.execute(_TRADES.format(start=start + 1, end=min(rows, start + _BATCH)))
+            await raw.execute(_trades(start + 1, min(rows, start + _BATCH)))
         entry = await raw.fetchval(_ENTRY)
         await raw.execute("RESET session_replication_role")
         await raw.execute("VACUUM ANALYZE trading.trades, trading.portfolios")
@@ -49,6 +49,10 @@ async def prepare(url: str, rows: int) -> Ground:
     finally:
         await raw.close()
     return Ground(url, await _token(url), str(entry))
+
+
+def _trades(start: int, end: int) -> str:
+    return _TRADES.format(start=start, end=end, portfolios=PORTFOLIOS, instruments=INSTRUMENTS)
 
 
 async def _token(url: str) -> str:
@@ -87,8 +91,8 @@ SELECT '00000000-0000-7000-8000-000000000001', p.id, i.id,
        (1 + n % 100) * (10 + (n % 5000) / 100.0), 'USD', 'USD',
        timestamptz '2010-01-01 00:00+00' + n * interval '20 seconds', 'bench', n::text
   FROM generate_series({start}, {end}) AS n
-  JOIN numbered_portfolios AS p ON p.number = 1 + n % 100000
-  JOIN numbered_instruments AS i ON i.number = 1 + (n / 7) % 100
+  JOIN numbered_portfolios AS p ON p.number = 1 + n % {portfolios}
+  JOIN numbered_instruments AS i ON i.number = 1 + (n / 7) % {instruments}
  ORDER BY n
 """
 _ENTRY = """
