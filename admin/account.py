@@ -40,6 +40,7 @@ from domain.identity.signing_in import check_password, rotate_session, set_passw
 _WRONG_PASSWORD: Final = "This is not your present password."  # noqa: S105 - a sentence
 _NO_KEYS: Final = "A second step needs TRADEKEEP_ENCRYPTION_KEYS: ask whoever runs the server."
 _QUIET_ZONE: Final = 4
+_WISHES: Final = frozenset({"theme", "language"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +211,11 @@ class AccountPages:
     # ── wishes ───────────────────────────────────────────────────────────────────────────────
 
     async def wishes(self, request: Request) -> Response:
-        """Keep the time zone and the theme."""
+        """Keep the time zone, the theme and the language."""
         form = await request.form(max_files=0, max_fields=5)
         zone, theme = str(form.get("timezone", "")), str(form.get("theme", ""))
+        known = self.office.pages.languages.named(str(form.get("language", "")))
+        language = known.tag if known else ""
         if zone not in zoneinfo.available_timezones():
             error = "Time zone must be a name such as Europe/Berlin."
             return await self._account(request, {"wishes": error})
@@ -222,8 +225,9 @@ class AccountPages:
             stored = await unit.preferences.find(user_id)
             if stored is None:
                 stored = unit.preferences.add(UserPreferences(user_id=user_id))
-            kept = {name: value for name, value in stored.settings.items() if name != "theme"}
-            stored.settings = kept | ({"theme": theme} if theme in THEMES else {})
+            kept = {name: value for name, value in stored.settings.items() if name not in _WISHES}
+            wished = {"theme": theme if theme in THEMES else "", "language": language}
+            stored.settings = kept | {name: value for name, value in wished.items() if value}
         return self._back(request)
 
     # ── what they share ──────────────────────────────────────────────────────────────────────
@@ -245,6 +249,7 @@ class AccountPages:
                 "codes_left": await unit.recovery_codes.unused(user.id),
             }
         context |= {"errors": errors or {}, "own": self._session(request).id, "themes": THEMES}
+        context |= {"languages": list(self.office.pages.languages)}
         context |= {"zones": sorted(zoneinfo.available_timezones()), "present": now()}
         status = 422 if errors else 200
         return self.office.pages.render(request, "account.html", context, status=status)

@@ -15,6 +15,7 @@ from admin.looking_up import labels_of
 from admin.office import BOTH, POST, Office, for_writers
 from admin.pages import root_of
 from admin.signing_in import staff_of
+from admin.translating import gettext
 from admin.writing import Draft
 from domain.errors import (
     ConflictingTrade,
@@ -141,13 +142,14 @@ class Booking:
     async def _new(self, request: Request, draft: Draft) -> Response:
         async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
             draft.labels = await labels_of(unit, draft.fields, draft.texts)
-        return self._form(request, draft, "New trade", "trades/list")
+        return self._form(request, draft, gettext("New trade"), "trades/list")
 
     def _correction(self, request: Request, trade_id: UUID, draft: Draft) -> Response:
-        return self._form(request, draft, "Correct trade", f"trades/details/{trade_id}")
+        return self._form(request, draft, gettext("Correct trade"), f"trades/details/{trade_id}")
 
     def _form(self, request: Request, draft: Draft, title: str, back: str) -> Response:
         context = {"draft": draft, "title": title, "back": f"{root_of(request)}/{back}"}
+        context["is_correction"] = back != "trades/list"
         status = 422 if draft.errors else 200
         return self.office.pages.render(request, "booking.html", context, status=status)
 

@@ -155,6 +155,7 @@ class Site(Admin):
         )
         return [
             Mount("/statics", KeptStatics(directory=STATICS), name="statics"),
+            Route("/words/{tag}.js", self.pages.words, methods=GET),
             Route("/login", self.sign_in.login, name="login", methods=BOTH),
             Route("/login/code", self.sign_in.code, methods=BOTH),
             Route("/logout", self.sign_in.logout, name="logout", methods=POST),
