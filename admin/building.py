@@ -15,6 +15,7 @@ from admin.conditions import OPERATORS, Condition, Group, kind_of
 from admin.fields import Field
 from admin.indexes import leading, trigrams
 from admin.records import RecordView
+from admin.translating import label
 from domain.errors import InvalidData
 
 MARK: Final = "build"
@@ -103,7 +104,7 @@ def offered(view: RecordView, *, is_small: bool) -> list[Offered]:
         for item in view.fields(view.visible())
     ]
     shown = [item for item in found if item.is_quick or is_small]
-    return sorted(shown, key=lambda item: (not item.is_quick, item.label))
+    return sorted(shown, key=lambda item: (not item.is_quick, label(item.label)))
 
 
 def _offered(view: RecordView, field: Field, *, is_quick: bool, may_contain: bool) -> Offered:

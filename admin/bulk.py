@@ -24,7 +24,8 @@ from admin.pages import root_of
 from admin.records import RecordView
 from admin.running import change, deletion, run_on
 from admin.signing_in import staff_of
-from admin.translating import marked
+from admin.translating import gettext, marked
+from admin.writing import explained
 from domain.database import Repositories, Worker
 from domain.errors import InvalidData
 from domain.identity.models import BulkItem, BulkRun, ItemOutcome, RunStatus
@@ -162,11 +163,11 @@ class Bulk:
         try:
             work = _work(view, choice.action, choice.params)
         except InvalidData as invalid:
-            return await self._question(request, choice, error=f"{invalid}.")
+            return await self._question(request, choice, error=explained(invalid))
         async with self.office.db.transaction(staff=staff_of(request).name) as unit:
             keys = await _keys(unit, choice)
             if str(len(keys)) != form.get("count"):
-                error = "The list changed meanwhile: look at the number again."
+                error = gettext("The list changed meanwhile: look at the number again.")
                 return await self._question(request, choice, error=error)
             run_id = await _write_down(unit, choice, keys, owner=staff_of(request).user.id)
         await self._begin(run_id, view, work)

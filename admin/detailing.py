@@ -16,6 +16,7 @@ from admin.paging import read_page
 from admin.records import REFERENCES, RecordView, Related
 from admin.rendering import Cell, show
 from admin.structures import Node, structure
+from admin.translating import gettext
 from domain.db.unit import Unit
 from domain.errors import NotFound
 
@@ -153,7 +154,10 @@ async def read_details(unit: Unit, view: RecordView, key: Any, *, zone: str, roo
         empty=[line for line in lines if line.name not in _BOOKKEEPING and line.is_empty],
         kept=[line for line in lines if line.name in _BOOKKEEPING],
         related=[
-            (item.label, f"{root}/{item.identity}/list?{urlencode(_narrowed(item, record, own))}")
+            (
+                gettext(item.label),
+                f"{root}/{item.identity}/list?{urlencode(_narrowed(item, record, own))}",
+            )
             for item in view.related
             if item.identity in seen
         ],
@@ -172,7 +176,9 @@ async def _parts(unit: Unit, view: RecordView, record: Any, *, zone: str, root: 
             link = f"{root}/{item.identity}/list?{urlencode(query)}"
             if page.rows:
                 heads = listing.heads(is_sortable=False)
-                parts.append(Part(item.label, link, heads, page.rows, is_all=not page.after))
+                parts.append(
+                    Part(gettext(item.label), link, heads, page.rows, is_all=not page.after)
+                )
     return parts
 
 

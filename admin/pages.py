@@ -16,6 +16,7 @@ from admin.translating import (
     Languages,
     gettext,
     inside,
+    label,
     language,
     marked,
     ngettext,
@@ -80,7 +81,7 @@ class Pages:
         )
         self._environment.globals.update(site_title=title, show=show, edition=_edition())
         self._environment.globals.update(cell_value=value, cell_column=column, table_lines=lines)
-        self._environment.globals.update(local=gettext, word=word, inside=inside)
+        self._environment.globals.update(local=gettext, label=label, word=word, inside=inside)
         self._environment.globals.update(said_rule=said_rule)
         install: Any = self._environment
         install.install_gettext_callables(

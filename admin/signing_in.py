@@ -19,7 +19,7 @@ from admin.pages import MenuArea, Pages, root_of
 from admin.permits import asking
 from admin.shielding import is_local_path
 from admin.throttling import SECOND_STEP, address_of, login_claims
-from admin.translating import speaking
+from admin.translating import gettext, marked, speaking
 from domain.audit.recording import record
 from domain.cache.keys import Keyspace
 from domain.cache.throttling import Claim, Throttle
@@ -49,9 +49,9 @@ SURE_FOR: Final = timedelta(minutes=10)
 THEMES: Final = ("light", "dark")
 
 VERDICTS: Final = {
-    Verdict.WRONG: "This code is wrong.",
-    Verdict.USED: "This code was used already. Wait for the next one.",
-    Verdict.OTHER_TIME: (
+    Verdict.WRONG: marked("This code is wrong."),
+    Verdict.USED: marked("This code was used already. Wait for the next one."),
+    Verdict.OTHER_TIME: marked(
         "This code belongs to another time: the clock of your authenticator is wrong. "
         "Let it set its time automatically, then try again."
     ),
@@ -59,7 +59,7 @@ VERDICTS: Final = {
 """What people are told of a code that does not open."""
 
 _NOTHING: Final = Permits(Role.SERVICE)
-_REFUSED: Final = "User name or password is wrong."
+_REFUSED: Final = marked("User name or password is wrong.")
 _OPEN: Final = ("/login", "/login/code", "/forgot", "/reset")
 _OPEN_FOLDERS: Final = ("/statics/", "/words/")
 _NO_KEYS: Final = "TRADEKEEP_ENCRYPTION_KEYS must be set for second steps of logins"
@@ -171,10 +171,10 @@ class SignIn:
         username, password = str(form.get("username", "")), str(form.get("password", ""))
         claims = login_claims(request, username)
         if wait := await self.throttle.attempt(*claims):
-            return self._form(request, target, error="Too many attempts.", wait=wait)
+            return self._form(request, target, error=gettext("Too many attempts."), wait=wait)
         response = await self._enter(request, username, password)
         if response is None:
-            return self._form(request, target, error=_REFUSED)
+            return self._form(request, target, error=gettext(_REFUSED))
         account, *others = claims
         await self.throttle.forgive(account)
         for claim in others:
@@ -243,12 +243,12 @@ class SignIn:
         async with self.db.transaction(system="login") as unit:
             user = await holder_of(unit, ticket, TicketPurpose.SECOND_STEP)
         if user is None:
-            return self._form(request, target, error="That took too long. Log in again.")
+            return self._form(request, target, error=gettext("That took too long. Log in again."))
         if wait := await self.throttle.attempt(Claim(SECOND_STEP, str(user.id))):
-            return self._code_form(request, target, error="Too many attempts.", wait=wait)
+            return self._code_form(request, target, error=gettext("Too many attempts."), wait=wait)
         verdict, response = await self._second_step(request, ticket, str(form.get("code", "")))
         if response is None:
-            return self._code_form(request, target, error=VERDICTS[verdict])
+            return self._code_form(request, target, error=gettext(VERDICTS[verdict]))
         await self.throttle.forgive(Claim(SECOND_STEP, str(user.id)))
         return response
 

@@ -27,6 +27,21 @@ _RIGHT_TO_LEFT: Final = frozenset({"ar", "ckb", "dv", "fa", "he", "ps", "sd", "s
 _LONGEST_HEADER: Final = 400
 _TAG: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
 _WEIGHT: Final = re.compile(r"(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
+_MONTHS: Final = [
+    "Jan",
+    "Feb",
+    "Mar",
+    "Apr",
+    "May",
+    "Jun",
+    "Jul",
+    "Aug",
+    "Sep",
+    "Oct",
+    "Nov",
+    "Dec",
+]
+_WEEKDAYS: Final = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 _GAP: Final = re.compile(r"%\((\w+)\)s")
 
 
@@ -94,8 +109,12 @@ def speaking(chosen: Language) -> Iterator[None]:
 # ── what is said ─────────────────────────────────────────────────────────────────────────────
 
 
-def gettext(message: str) -> str:
+def gettext(message: str, **gaps: object) -> str:
     """Return a message in the language of this request.
+
+    Args:
+        message: In English.
+        gaps: What stands in gaps such as ``%(name)s``.
 
     Example:
         >>> gettext("Save")
@@ -103,7 +122,8 @@ def gettext(message: str) -> str:
     """
     words = _SPOKEN.get().words
     # The empty message is the catalogue's own header.
-    return message if words is None or not message else words.gettext(message)
+    said = message if words is None or not message else words.gettext(message)
+    return said % gaps if gaps else said
 
 
 def ngettext(one: str, many: str, number: int) -> str:
@@ -128,8 +148,13 @@ def npgettext(context: str, one: str, many: str, number: int) -> str:
     return words.npgettext(context, one, many, number)
 
 
-def marked(message: str) -> str:
-    """Return a message as it is: it stands in a constant and is translated where it is shown."""
+def marked(message: str, _context: str = "") -> str:
+    """Return a message as it is: it stands in a constant and is translated where it is shown.
+
+    Args:
+        message: The message.
+        _context: What it is translated with, when it means something else elsewhere.
+    """
     return message
 
 
@@ -140,9 +165,24 @@ def label(text: str) -> str:
 
 def word(text: str) -> str:
     """Return a word of a vocabulary as people read it: ``pct_change`` as ``percent change``."""
-    plain = " ".join("percent" if part == "pct" else part for part in text.split("_"))
+    plain = spaced(text)
     words = _SPOKEN.get().words
     return plain if words is None else words.pgettext(WORD, plain)
+
+
+def spaced(text: str) -> str:
+    """Return ``pct_change`` as ``percent change``."""
+    return " ".join("percent" if part == "pct" else part for part in text.split("_"))
+
+
+def month_name(number: int) -> str:
+    """Return the short name of a month, from 1."""
+    return pgettext("month", _MONTHS[number - 1])
+
+
+def weekday_name(number: int) -> str:
+    """Return the short name of a weekday, from 0 for Monday."""
+    return pgettext("weekday", _WEEKDAYS[number])
 
 
 def inside(name: str) -> str:
