@@ -7,6 +7,7 @@ from sqlalchemy import func, select, text
 
 from admin.listing import Listing
 from admin.ordering import SMALL, is_served, words_of
+from admin.translating import gettext
 from domain.db.estimating import Estimate, estimate
 from domain.db.repository import AnySelect
 from domain.db.unit import Unit
@@ -64,7 +65,11 @@ class Count:
     is_exact: bool
 
     def __str__(self) -> str:
-        return f"{self.rows:,}" if self.is_exact else f"about {self.rows:,}"
+        return (
+            f"{self.rows:,}"
+            if self.is_exact
+            else gettext("about %(count)s", count=f"{self.rows:,}")
+        )
 
 
 async def count_roughly(unit: Unit, listing: Listing, expected: Estimate) -> Count:

@@ -16,6 +16,7 @@ from admin.paging import read_page
 from admin.records import RecordView, Related, view_named
 from admin.rendering import Cell, show
 from admin.structures import Node, structure
+from admin.translating import gettext
 from domain.db.unit import Unit
 from domain.errors import NotFound
 
@@ -152,7 +153,10 @@ async def read_details(unit: Unit, view: RecordView, key: Any, *, zone: str, roo
         empty=[line for line in lines if line.name not in _BOOKKEEPING and line.is_empty],
         kept=[line for line in lines if line.name in _BOOKKEEPING],
         related=[
-            (item.label, f"{root}/{item.identity}/list?{urlencode(_narrowed(item, record, own))}")
+            (
+                gettext(item.label),
+                f"{root}/{item.identity}/list?{urlencode(_narrowed(item, record, own))}",
+            )
             for item in view.related
             if view_named(item.identity)
         ],
@@ -171,7 +175,9 @@ async def _parts(unit: Unit, view: RecordView, record: Any, *, zone: str, root: 
             link = f"{root}/{item.identity}/list?{urlencode(query)}"
             if page.rows:
                 heads = listing.heads(is_sortable=False)
-                parts.append(Part(item.label, link, heads, page.rows, is_all=not page.after))
+                parts.append(
+                    Part(gettext(item.label), link, heads, page.rows, is_all=not page.after)
+                )
     return parts
 
 

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from admin.addressing import identifier, parsed_key
 from admin.looking_up import labels_of
 from admin.records import Inline, RecordView, view_named
+from admin.translating import gettext
 from admin.writing import Draft, create, remove, save
 from domain.db.unit import Unit, UnitOfWork
 from domain.errors import NotFound
@@ -146,7 +147,7 @@ async def _save(unit: UnitOfWork, group: Group, child: Child, parent: Any) -> bo
             return await remove(unit, group.view, key, child.draft)
         return await save(unit, group.view, key, child.draft)
     except NotFound:
-        child.draft.errors[""] = "It is not here any more: somebody removed it meanwhile."
+        child.draft.errors[""] = gettext("It is not here any more: somebody removed it meanwhile.")
         return child.is_removed
 
 

@@ -27,6 +27,8 @@ from admin.phrasing import titles_in
 from admin.records import RecordView
 from admin.saved_views import EVERYTHING, Tab, first_of, tabs_of
 from admin.signing_in import staff_of
+from admin.translating import gettext, marked
+from admin.writing import explained
 from domain.db.estimating import stored_rows
 from domain.db.unit import Unit
 from domain.errors import InvalidData, QueryTimeout
@@ -34,7 +36,9 @@ from domain.identity.models import User
 from domain.identity.permissions import Action
 from domain.trading.models import ImportBatch, Trade
 
-_TOO_SLOW: Final = "This combination takes too long. Narrow it by date, portfolio or instrument."
+_TOO_SLOW: Final = marked(
+    "This combination takes too long. Narrow it by date, portfolio or instrument."
+)
 
 
 @dataclass(slots=True)
@@ -114,9 +118,9 @@ class Lists:
                 with suppress(QueryTimeout):
                     shown.counted = await self._counted(request, listing)
         except QueryTimeout:
-            shown.error = _TOO_SLOW
+            shown.error = gettext(_TOO_SLOW)
         except InvalidData as invalid:
-            shown.error = f"{invalid}."
+            shown.error = explained(invalid)
         return shown
 
     async def _facets(self, request: Request, listing: Listing) -> dict[str, Facet]:
@@ -136,7 +140,7 @@ class Lists:
         try:
             text, status = str(await self._counted(request, listing)), 200
         except QueryTimeout:
-            text, status = "more than can be counted in 15 seconds", 503
+            text, status = gettext("more than can be counted in 15 seconds"), 503
         return self.office.pages.render(request, "count.html", {"text": text}, status=status)
 
 

@@ -21,6 +21,7 @@ from admin.actions import BulkAction
 from admin.fields import Field, field_for, help_of
 from admin.permits import DOTS, AsSeen, Masked, named, sees_all_of
 from admin.signing_in import staff_of
+from admin.translating import gettext
 from domain.audit.policies import Kept, history_of
 from domain.database import Reader
 from domain.db.orm import Base, Versioned
@@ -325,7 +326,7 @@ class RecordView(ModelView):
     def title(self, record: Any) -> str:
         """Return the name of a record."""
         has_name = isinstance(record, Masked) or "__str__" in type(record).__dict__
-        return str(record) if has_name else self.name
+        return str(record) if has_name else gettext(self.name)
 
     def currency_of(self, record: Any) -> str:
         """Return the currency that the amounts of a record are in; empty where none is known."""
