@@ -39,6 +39,7 @@ from admin.fields import (
 )
 from admin.records import RecordView
 from admin.rendering import zone_of
+from admin.translating import marked
 from domain.errors import InvalidData
 
 VERSION: Final = "1"
@@ -82,18 +83,18 @@ _ALL: Final = _EQUAL | {"boolean", "structure"}
 OPERATORS: Final = {
     item.word: item
     for item in (
-        Operator("is", "is", _EQUAL | {"boolean"}),
-        Operator("not", "is not", _EQUAL),
-        Operator("any", "is any of", _EQUAL - _ORDERED | {"number"}, 1, _MOST_VALUES),
-        Operator("begins", "begins with", frozenset({"text"})),
-        Operator("contains", "contains", frozenset({"text"})),
-        Operator("lt", "less than, before", _ORDERED),
-        Operator("gt", "more than, after", _ORDERED),
-        Operator("from", "at least, from", _ORDERED),
-        Operator("to", "at most, until", _ORDERED),
-        Operator("between", "between (both included)", _ORDERED, 2, 2),
-        Operator("empty", "is empty", _ALL, 0, 0),
-        Operator("filled", "is not empty", _ALL, 0, 0),
+        Operator("is", marked("is"), _EQUAL | {"boolean"}),
+        Operator("not", marked("is not"), _EQUAL),
+        Operator("any", marked("is any of"), _EQUAL - _ORDERED | {"number"}, 1, _MOST_VALUES),
+        Operator("begins", marked("begins with"), frozenset({"text"})),
+        Operator("contains", marked("contains"), frozenset({"text"})),
+        Operator("lt", marked("less than, before"), _ORDERED),
+        Operator("gt", marked("more than, after"), _ORDERED),
+        Operator("from", marked("at least, from"), _ORDERED),
+        Operator("to", marked("at most, until"), _ORDERED),
+        Operator("between", marked("between (both included)"), _ORDERED, 2, 2),
+        Operator("empty", marked("is empty"), _ALL, 0, 0),
+        Operator("filled", marked("is not empty"), _ALL, 0, 0),
     )
 }
 """Every operator, by its word."""

@@ -34,6 +34,7 @@ from admin.ordering import (
 from admin.records import RecordView
 from admin.rendering import zone_of
 from admin.signing_in import staff_of
+from admin.translating import gettext
 from domain.db.types import UtcDateTime
 from domain.db.unit import Unit
 from domain.errors import InvalidData
@@ -275,14 +276,21 @@ class Listing:
         """Return why a list cannot be sorted by a column; empty when it can."""
         if not is_ordered(self.view, name):
             is_column = name in self.view.mapper.column_attrs
-            return "Such values have no order." if is_column else "Names of other records."
+            return (
+                gettext("Such values have no order.")
+                if is_column
+                else gettext("Names of other records.")
+            )
         if is_served(
             self.view, completed(self.view, [SortKey(name, is_descending=False)]), self.fixed()
         ):
             return ""
         if expected is not None and expected <= SMALL:
             return ""
-        return f"No index serves this order: narrow the list to {SMALL:,} records to sort by it."
+        return gettext(
+            "No index serves this order: narrow the list to %(count)s records to sort by it.",
+            count=f"{SMALL:,}",
+        )
 
     # ── links ────────────────────────────────────────────────────────────────────────────────
 

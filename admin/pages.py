@@ -12,18 +12,33 @@ from starlette.staticfiles import StaticFiles
 
 from admin.markup import column, lines, value
 from admin.rendering import show
+from admin.translating import (
+    Languages,
+    gettext,
+    inside,
+    label,
+    language,
+    marked,
+    ngettext,
+    npgettext,
+    pgettext,
+    said_rule,
+    speaking,
+    word,
+)
 
 STATICS: Final = Path(__file__).parent / "statics"
 DONE: Final = {
-    "saved": "Saved.",
-    "unchanged": "Nothing was changed, so nothing was written.",
-    "created": "Created.",
-    "deleted": "Deleted.",
-    "attached": "The file was attached.",
-    "removed": "The file was removed.",
+    "saved": marked("Saved."),
+    "unchanged": marked("Nothing was changed, so nothing was written."),
+    "created": marked("Created."),
+    "deleted": marked("Deleted."),
+    "attached": marked("The file was attached."),
+    "removed": marked("The file was removed."),
 }
 """What a page says after a redirect. The address holds a word of these, never the sentence."""
 
+_KEPT: Final = {"cache-control": "public, max-age=31536000, immutable"}
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
@@ -42,7 +57,7 @@ class KeptStatics(StaticFiles):
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """Return the file with a year to live."""
         response = super().file_response(*args, **kwargs)
-        response.headers["cache-control"] = "public, max-age=31536000, immutable"
+        response.headers.update(_KEPT)
         return response
 
 
@@ -51,10 +66,13 @@ class Pages:
 
     Args:
         title: Name of the installation, in the corner of each page.
+        languages: The languages that pages are shown in.
     """
 
-    def __init__(self, title: str = "Tradekeep") -> None:
+    def __init__(self, title: str = "Tradekeep", languages: Languages | None = None) -> None:
+        self.languages = languages or Languages()
         self._environment = Environment(
+            extensions=["jinja2.ext.i18n"],
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=True,
             undefined=StrictUndefined,
@@ -63,6 +81,12 @@ class Pages:
         )
         self._environment.globals.update(site_title=title, show=show, edition=_edition())
         self._environment.globals.update(cell_value=value, cell_column=column, table_lines=lines)
+        self._environment.globals.update(local=gettext, label=label, word=word, inside=inside)
+        self._environment.globals.update(said_rule=said_rule)
+        install: Any = self._environment
+        install.install_gettext_callables(
+            gettext, ngettext, newstyle=True, pgettext=pgettext, npgettext=npgettext
+        )
 
     def render(
         self,
@@ -72,7 +96,13 @@ class Pages:
         *,
         status: int = 200,
     ) -> HTMLResponse:
-        """Return the page `name` filled with `context`."""
+        """Return the page `name` filled with `context`, in the language of the request."""
+        # What failed is shown outside of the gate, which has closed the language again.
+        with speaking(request.scope.get("tradekeep.language", language())):
+            text = self._text(request, name, context or {})
+        return HTMLResponse(text, status_code=status)
+
+    def _text(self, request: Request, name: str, context: dict[str, Any]) -> str:
         staff = request.scope.get("tradekeep.staff")
         menu = request.scope["tradekeep.menu"](request) if staff else []
         base = {
@@ -81,11 +111,18 @@ class Pages:
             "root": root_of(request),
             "menu": menu,
             "area_here": next((name for name, views in menu if any(v[2] for v in views)), ""),
-            "done": DONE.get(request.query_params.get("done", ""), ""),
+            "done": gettext(DONE.get(request.query_params.get("done", ""), "")),
+            "language": language(),
             "zone": staff.user.timezone if staff else "UTC",
         }
-        template = self._environment.get_template(name)
-        return HTMLResponse(template.render(base | (context or {})), status_code=status)
+        return self._environment.get_template(name).render(base | context)
+
+    def words(self, request: Request) -> Response:
+        """Return what scripts say in a language; it is kept, as statics are."""
+        found = self.languages.named(request.path_params["tag"])
+        text = found.script if found else ""
+        status = 200 if found else 404
+        return Response(text, status, dict(_KEPT), media_type="text/javascript")
 
 
 def _edition() -> str:

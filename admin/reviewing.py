@@ -17,6 +17,7 @@ from admin.looking_up import labels_of
 from admin.office import GET, Office
 from admin.rendering import number
 from admin.signing_in import staff_of
+from admin.translating import gettext, marked
 from domain.database import Reader
 from domain.errors import InvalidData
 from domain.journal.models import JournalEntry
@@ -28,7 +29,7 @@ from domain.journal.statistics import (
     r_distribution,
 )
 
-_USER = ReferenceField("user_id", "User", target="users")
+_USER = ReferenceField("user_id", marked("User"), target="users")
 
 
 class Review:
@@ -64,8 +65,8 @@ async def _read(unit: Reader, where: list[ColumnElement[bool]]) -> Mapping[str, 
     return {
         "totals": await performance(unit, *where),
         "groups": (
-            ("By setup", "Setup", await performance_by_setup(unit, *where)),
-            ("By tag", "Tag", await performance_by_tag(unit, *where)),
+            (gettext("By setup"), gettext("Setup"), await performance_by_setup(unit, *where)),
+            (gettext("By tag"), gettext("Tag"), await performance_by_tag(unit, *where)),
         ),
         "spread": _spread(await r_distribution(unit, *where)),
     }
@@ -77,7 +78,7 @@ def _spread(buckets: Any) -> Bars | None:
 
 def _meaning(bucket: Bucket) -> str:
     low, high = number(bucket.start).text, number(bucket.end).text
-    return f"{low} R to {high} R: {bucket.trades}"
+    return gettext("%(low)s R to %(high)s R: %(trades)s", low=low, high=high, trades=bucket.trades)
 
 
 def _conditions(params: QueryParams) -> list[ColumnElement[bool]]:

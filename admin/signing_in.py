@@ -19,6 +19,7 @@ from admin.pages import MenuArea, Pages, root_of
 from admin.permits import asking
 from admin.shielding import is_local_path
 from admin.throttling import SECOND_STEP, address_of, login_claims
+from admin.translating import gettext, marked, speaking
 from domain.audit.recording import record
 from domain.cache.keys import Keyspace
 from domain.cache.throttling import Claim, Throttle
@@ -48,9 +49,9 @@ SURE_FOR: Final = timedelta(minutes=10)
 THEMES: Final = ("light", "dark")
 
 VERDICTS: Final = {
-    Verdict.WRONG: "This code is wrong.",
-    Verdict.USED: "This code was used already. Wait for the next one.",
-    Verdict.OTHER_TIME: (
+    Verdict.WRONG: marked("This code is wrong."),
+    Verdict.USED: marked("This code was used already. Wait for the next one."),
+    Verdict.OTHER_TIME: marked(
         "This code belongs to another time: the clock of your authenticator is wrong. "
         "Let it set its time automatically, then try again."
     ),
@@ -58,8 +59,9 @@ VERDICTS: Final = {
 """What people are told of a code that does not open."""
 
 _NOTHING: Final = Permits(Role.SERVICE)
-_REFUSED: Final = "User name or password is wrong."
+_REFUSED: Final = marked("User name or password is wrong.")
 _OPEN: Final = ("/login", "/login/code", "/forgot", "/reset")
+_OPEN_FOLDERS: Final = ("/statics/", "/words/")
 _NO_KEYS: Final = "TRADEKEEP_ENCRYPTION_KEYS must be set for second steps of logins"
 
 
@@ -71,12 +73,14 @@ class Staff:
         user: The account.
         session: The login.
         theme: light or dark; empty: as the browser wants.
+        language: The tag of the chosen language; empty: as the browser wants.
         permits: What the role may do.
     """
 
     user: User
     session: UserSession | None = None
     theme: str = ""
+    language: str = ""
     permits: Permits = field(default=_NOTHING)
 
     @property
@@ -167,10 +171,10 @@ class SignIn:
         username, password = str(form.get("username", "")), str(form.get("password", ""))
         claims = login_claims(request, username)
         if wait := await self.throttle.attempt(*claims):
-            return self._form(request, target, error="Too many attempts.", wait=wait)
+            return self._form(request, target, error=gettext("Too many attempts."), wait=wait)
         response = await self._enter(request, username, password)
         if response is None:
-            return self._form(request, target, error=_REFUSED)
+            return self._form(request, target, error=gettext(_REFUSED))
         account, *others = claims
         await self.throttle.forgive(account)
         for claim in others:
@@ -239,12 +243,12 @@ class SignIn:
         async with self.db.transaction(system="login") as unit:
             user = await holder_of(unit, ticket, TicketPurpose.SECOND_STEP)
         if user is None:
-            return self._form(request, target, error="That took too long. Log in again.")
+            return self._form(request, target, error=gettext("That took too long. Log in again."))
         if wait := await self.throttle.attempt(Claim(SECOND_STEP, str(user.id))):
-            return self._code_form(request, target, error="Too many attempts.", wait=wait)
+            return self._code_form(request, target, error=gettext("Too many attempts."), wait=wait)
         verdict, response = await self._second_step(request, ticket, str(form.get("code", "")))
         if response is None:
-            return self._code_form(request, target, error=VERDICTS[verdict])
+            return self._code_form(request, target, error=gettext(VERDICTS[verdict]))
         await self.throttle.forgive(Claim(SECOND_STEP, str(user.id)))
         return response
 
@@ -291,9 +295,15 @@ class SignIn:
                 return None
             user, session = found
             wishes = await unit.preferences.find(user.id)
-        theme = "" if wishes is None else str(wishes.settings.get("theme", ""))
-        permits = await self.permits_of(user.role)
-        return Staff(user, session, theme if theme in THEMES else "", permits)
+        chosen = {} if wishes is None else wishes.settings
+        theme = str(chosen.get("theme", ""))
+        return Staff(
+            user,
+            session,
+            theme=theme if theme in THEMES else "",
+            language=str(chosen.get("language", "")),
+            permits=await self.permits_of(user.role),
+        )
 
     async def sees_all(self, role: Role) -> bool:
         """Return whether a role hears what happens to all tenants, not to itself alone."""
@@ -360,10 +370,10 @@ class Gate:
             await self._app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if path in _OPEN or path.startswith("/statics/"):
-            await self._app(scope, receive, send)
-            return
         request = Request(scope, receive)
+        if path in _OPEN or path.startswith(_OPEN_FOLDERS):
+            await self._answer(request, "", send)
+            return
         staff = await self._sign_in.resume(request)
         if staff is None:
             await self._to_login(request)(scope, receive, send)
@@ -371,7 +381,15 @@ class Gate:
         scope["tradekeep.staff"] = staff
         scope["tradekeep.menu"] = self._menu
         with asking(staff.permits):
-            await self._app(scope, receive, send)
+            await self._answer(request, staff.language, send)
+
+    async def _answer(self, request: Request, own: str, send: Send) -> None:
+        """Pass the request on in its language."""
+        accepted = request.headers.get("accept-language", "")
+        chosen = self._sign_in.pages.languages.chosen(own, accepted)
+        request.scope["tradekeep.language"] = chosen
+        with speaking(chosen):
+            await self._app(request.scope, request.receive, send)
 
     def _to_login(self, request: Request) -> Response:
         login = f"{root_of(request)}/login"

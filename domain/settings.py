@@ -106,6 +106,7 @@ class Settings(BaseSettings):
     accepted_risks: Annotated[tuple[str, ...], NoDecode] = ()
     session_idle_minutes: int = Field(default=30, ge=1, le=1_440)
     session_hours: int = Field(default=12, ge=1, le=720)
+    language: str = Field(default="en", pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}$")
 
     @field_validator("allowed_hosts", "trusted_proxies", "accepted_risks", mode="before")
     @classmethod
