@@ -248,17 +248,20 @@ async def _give_back(room: Room) -> None:
 
 async def _delete_and_restore(room: Room) -> None:
     await room.page.fill("#name", "Momentum")
-    await room.page.fill("#user_id", "")
-    await room.page.keyboard.type("gr")
-    await expect(room.page.locator("ul.options:visible li").first).to_be_visible()
+    await room.page.focus("#user_id")
+    await room.page.keyboard.type("grace")
+    await expect(room.page.locator("ul.options:visible li")).to_have_count(1)
     await room.page.keyboard.press("Enter")
     await room.press("Save")
-    await room.page.click("text=Delete")
+    await room.page.get_by_role("link", name="Delete", exact=True).click()
     await room.page.wait_for_url("**/delete/**")
     await room.press("Delete")
-    await room.page.get_by_role("link", name="Deleted").click()
+    await room.page.get_by_role("link", name="Deleted", exact=True).click()
     await room.page.locator("tbody a").first.click()
-    await room.page.wait_for_load_state()
+    await room.page.wait_for_url("**/changes/details/**")
+    await room.page.get_by_role("link", name="History").click()
+    await room.page.get_by_role("link", name="Restore").click()
+    await expect(room.page.locator("main")).to_contain_text("It comes back")
 
 
 async def _add_one_in_the_wizard(room: Room) -> None:
@@ -287,18 +290,18 @@ _FROM_A_LIST = (
     Look("list-sorted", "/trades/list?sort=-price,executed_at", is_twin=True),
     Look("list-no-match", "/trades/list?q=zzzzzz"),
     Look("list-empty", "/ticks/list", is_twin=True),
-    Look("list-empty-to-fill", "/tags/list"),
+    Look("list-empty-to-fill", "/fx-rates/list"),
     Look("list-wrong", "/trades/list?where=1:price.gt.much", status=400),
-    Look("list-count", "/trades/list?count=exact"),
-    Look("list-alerts", "/alerts/list"),
+    Look("list-count", "/trades/list?count=exact", is_twin=True),
+    Look("list-alerts", "/alerts/list", is_twin=True),
     Look("list-cell", "/alerts/list", _edit_a_cell),
     Look("list-positions", "/positions/list", is_twin=True),
     Look("list-instruments", "/instruments/list", is_twin=True),
     Look("list-users", "/users/list", is_twin=True),
     Look("list-changes", "/changes/list", is_twin=True),
     Look("list-bars", "/bars/list", is_twin=True),
-    Look("leaderboard", "/leaderboard/list"),
-    Look("journal", "/journal-entries/list"),
+    Look("leaderboard", "/leaderboard/list", is_twin=True),
+    Look("journal", "/journal-entries/list", is_twin=True),
 )  # fmt: skip
 
 _FROM_A_RECORD = (
@@ -316,7 +319,7 @@ _FROM_A_RECORD = (
     Look("article", "/articles/details/{articles}", is_twin=True),
     Look("analysis", "/analyses/details/{analyses}"),
     Look("screener-run", "/screener-runs/details/{screener-runs}", is_twin=True),
-    Look("watchlist", "/watchlists/details/{watchlists}"),
+    Look("watchlist", "/watchlists/details/{watchlists}", is_twin=True),
     Look("import", "/imports/details/{imports}", is_twin=True),
     Look("change", "/changes/details/{changes}", is_twin=True),
 )
@@ -333,7 +336,7 @@ _CHANGING = (
     Look("delete-protected", "/portfolios/delete/{portfolios}"),
     Look("delete", "/watchlists/delete/{watchlists}", is_twin=True),
     Look("history", "/portfolios/edit/{portfolios}", _change_it),
-    Look("history-back", "/portfolios/history/{portfolios}", _give_back),
+    Look("history-back", "/portfolios/history/{portfolios}", _give_back, is_twin=True),
     Look("restore", "/setups/create", _delete_and_restore),
 )
 
@@ -342,7 +345,7 @@ _FILES = (
     Look("upload", "/instruments/upload", is_twin=True),
     Look("upload-mapping", "/instruments/upload", _send_a_table),
     Look("upload-errors", "/instruments/upload", _try_the_rows),
-    Look("upload-done", "/instruments/upload", _import_the_rows),
+    Look("upload-done", "/instruments/upload", _import_the_rows, is_twin=True),
     Look("broker-file", "/imports/new?portfolio_id={portfolios}"),
     Look("broker-preview", "/imports/new?portfolio_id={portfolios}", _send_a_brokers_file),
     Look("bulk", "/alerts/list", _ask_for_many),

@@ -35,7 +35,7 @@ from domain.identity.enrolling import create_user
 from domain.identity.models import Role
 from domain.identity.second_factors import begin_enrolment, finish_enrolment
 from domain.journal.models import Attachment
-from domain.market.models import Tick
+from domain.market.models import FxRate, Tick
 from domain.settings import Settings
 from tests import accessibility
 from tests.admin.browsing import links, visit
@@ -56,8 +56,6 @@ _TURN = """theme => {
   document.documentElement.dataset.theme = theme;
   document.dispatchEvent(new Event("themechange"));
 }"""
-_TALLEST = 1_600
-"""Pixels of a picture at the width of a phone, where pages are long."""
 
 _WANTED = {"instruments": "?q=AAPL", "users": "?q=demo", "portfolios": "?sort=created_at"}
 """Which of the demo's records are shown: those with most to see."""
@@ -84,10 +82,11 @@ async def furnish(app: Starlette, db: Database) -> None:
         await make_everything(db)
         async with db.transaction(system="test") as unit:
             # Its bytes are nowhere.
-            await unit.attachments.session.execute(delete(Attachment))
+            await unit.session.execute(delete(Attachment))
     keyring = app.state.site.sign_in.keyring
     async with db.transaction(system="test") as unit:
-        await unit.ticks.session.execute(delete(Tick))
+        for model in (Tick, FxRate):
+            await unit.session.execute(delete(model))
         grace = await create_user(unit, "grace", password=PASSWORD, role=Role.ADMIN)
         grace.name, grace.email = "Grace Hopper", "grace@example.com"
         second = await create_user(unit, "second", password=PASSWORD, role=Role.ADMIN)
@@ -163,7 +162,7 @@ class Judge:
         try:
             if look.act:
                 await look.act(self.room)
-            await page.wait_for_function("!document.querySelector('[aria-busy=true]')")
+            await expect(page.locator("[data-chart][aria-busy=true]")).to_have_count(0)
         except (AssertionError, Error) as error:
             faults.append(str(error))
         faults += await accessibility.violations(page)
@@ -186,18 +185,10 @@ class Judge:
         page, size = self.room.page, self.room.page.viewport_size
         assert size is not None
         await page.wait_for_timeout(120)  # charts follow the width a moment later
-        if size["width"] == _PHONE["width"]:
-            tall = await page.evaluate("document.documentElement.scrollHeight")
-            size["height"] = min(_TALLEST, int(tall))
         session = await page.context.new_cdp_session(page)
         shot = await session.send(
             "Page.captureScreenshot",
-            {
-                "format": "webp",
-                "quality": 82,
-                "clip": {"x": 0, "y": 0, "scale": 1, **size},
-                "captureBeyondViewport": True,
-            },
+            {"format": "webp", "quality": 82, "clip": {"x": 0, "y": 0, "scale": 1, **size}},
         )
         await session.detach()
         (Path(str(_PICTURES)) / f"{name}.webp").write_bytes(base64.b64decode(shot["data"]))
