@@ -20,6 +20,7 @@ from playwright.async_api import (
     Page,
     Response,
     ViewportSize,
+    expect,
 )
 from pydantic import SecretStr
 from rich.console import Console
