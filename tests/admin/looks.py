@@ -1,9 +1,10 @@
 """Every kind of page that the admin shows, and how somebody comes to see it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -68,6 +69,7 @@ class Look:
         act: What is done there before it is looked at.
         status: What it answers at first.
         role: Who looks; None: nobody is logged in.
+        heard: What the browser is right to complain of: a part of the address.
         is_phone: Whether there is such a page at the width of a phone only.
         is_twin: Whether another look is of the same kind: this one is for pictures only.
     """
@@ -77,6 +79,7 @@ class Look:
     act: Act | None = None
     status: int = 200
     role: Role | None = Role.ADMIN
+    heard: str = ""
     is_phone: bool = False
     is_twin: bool = False
 
@@ -144,6 +147,40 @@ async def _open_the_palette(room: Room) -> None:
 async def _show_the_keys(room: Room) -> None:
     await room.page.keyboard.press("?")
     await expect(room.page.locator("dialog.palette")).to_be_visible()
+
+
+async def _break_the_chart(room: Room) -> None:
+    await room.page.route("**/charts/**", lambda route: route.fulfill(status=503))
+    await room.page.reload()
+    await expect(room.page.get_by_role("button", name="Try again")).to_be_visible()
+    await room.page.unroute_all()
+
+
+async def _repair_the_chart(room: Room) -> None:
+    await _break_the_chart(room)
+    await room.page.get_by_role("button", name="Try again").click()
+    await expect(room.page.locator(".chart-stage canvas").first).to_be_visible()
+    await expect(room.page.locator(".chart-note")).to_be_hidden()
+
+
+async def _slow_the_chart(room: Room) -> None:
+    gate = asyncio.Event()
+
+    async def wait(route: Route) -> None:
+        await gate.wait()
+        await route.continue_()
+
+    await room.page.route("**/charts/**", wait)
+    await room.page.reload(wait_until="domcontentloaded")
+    await expect(room.page.locator(".chart-note")).to_have_text("Reading the chart…")
+    gate.set()
+    await expect(room.page.locator(".chart-stage canvas").first).to_be_visible()
+    await room.page.unroute_all()
+
+
+async def _lose_the_connection(room: Room) -> None:
+    await room.page.context.set_offline(True)
+    await expect(room.page.locator(".offline")).to_contain_text("nothing can be saved")
 
 
 async def _open_the_menu(room: Room) -> None:
@@ -378,6 +415,10 @@ _AROUND = (
     Look("search-nothing", "/search?q=zzzzzz", is_twin=True),
     Look("review", "/review"),
     Look("race", "/race"),
+    Look("chart-slow", "/portfolio/{portfolios}", _slow_the_chart, heard="/charts/"),
+    Look("chart-failed", "/portfolio/{portfolios}", _break_the_chart, heard="/charts/"),
+    Look("chart-again", "/portfolio/{portfolios}", _repair_the_chart, heard="/charts/"),
+    Look("offline", "/trades/new", _lose_the_connection, heard="/live"),
     Look("error-400", "/trades/list?sort=nothing", status=400, is_twin=True),
     Look("error-404", "/trades/details/00000000-0000-7000-8000-000000000000", status=404),
     Look("error-405", "/trades/edit/{trades}", status=405, is_twin=True),

@@ -126,14 +126,15 @@ class Eye(Watched):
         if message.type in {"error", "warning"}:
             self.complaints.append(f"{message.text} <{message.location['url']}>")
 
-    def heard(self) -> list[str]:
-        """Return what was complained of since the last time."""
+    def heard(self, expected_of: str) -> list[str]:
+        """Return what was complained of since the last time, but not of this address."""
         expected = {
             text
             for text in self.complaints
             if "the server responded with a status of" in text
             and text.rpartition(" <")[2].removesuffix(">") in self.documents
         }
+        expected |= {text for text in self.complaints if expected_of and expected_of in text}
         found = [text for text in self.complaints if text not in expected] + self.outside
         self.complaints.clear()
         self.outside.clear()
@@ -176,7 +177,8 @@ class Judge:
             for theme in ("dark", "light") if _PICTURES else ():
                 await self._turn(theme)
                 await self._picture(f"{look.name}-{theme}-{width['width']}")
-        if found := faults + self.eye.heard():
+        await page.context.set_offline(False)
+        if found := faults + self.eye.heard(look.heard):
             self.faults[look.name] = found
 
     async def _turn(self, theme: str) -> None:
