@@ -51,6 +51,9 @@ __all__ = ["pytestmark"]
 _KEYS = "k1:" + "MTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTE="
 _PICTURES = os.environ.get("TRADEKEEP_SCREENSHOTS")
 _PEOPLE = {Role.ADMIN: "grace", Role.VIEWER: "viewer-of-the-long-term-desk"}
+_PATIENCE = 20_000
+"""Milliseconds for what comes at once on a machine that does nothing else."""
+
 _DESKTOP = ViewportSize(width=1440, height=900)
 _PHONE = ViewportSize(width=390, height=844)
 _TURN = """theme => {
@@ -201,7 +204,8 @@ class Judge:
 async def entered(browser: Browser, token: str | None) -> AsyncIterator[BrowserContext]:
     """Open a window, of somebody who is logged in or of nobody."""
     context = await browser.new_context(color_scheme="light", reduced_motion="reduce")
-    context.set_default_timeout(6_000)
+    context.set_default_timeout(_PATIENCE)
+    expect.set_options(timeout=_PATIENCE)
     if token:
         await context.add_cookies(
             [{"name": "tradekeep", "value": token, "url": "http://127.0.0.1"}]

@@ -191,6 +191,17 @@ async def test_a_price_that_is_hidden_is_in_no_form_of_the_ledger_and_no_chart(
     assert (await vault.house.boss.get(f"/admin/charts/bars/{vault.instrument}")).status_code == 200
 
 
+async def test_events_of_all_tenants_are_not_told_to_whom_anything_is_hidden(
+    vault: Vault,
+) -> None:
+    tenant = vault.house.ada.user.id
+    for channel in ("staff:trade_recorded", f"events:trade_recorded:{tenant}"):
+        heard = await vault.thief.get(f"/admin/live?channels={channel}")
+        assert heard.status_code == 403, channel
+    assert "data-live-alerts" not in (await visit(vault.thief, "/trades/list")).html
+    assert "data-live-alerts" in (await visit(vault.house.boss, "/trades/list")).html
+
+
 @pytest.mark.parametrize(
     "path",
     [
