@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Boolean, Column, Date, Integer, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
+from admin.days import day_of
 from admin.translating import gettext, label, spaced
 from domain.clock import as_utc
 from domain.db.exact_json import parsed, written
@@ -165,10 +166,7 @@ class DayField(Field):
 
     def read(self, text: str) -> date:
         """Return the day."""
-        try:
-            return date.fromisoformat(text.strip())
-        except ValueError:
-            raise InvalidData(self.name, text, "be a day such as 2026-01-31") from None
+        return day_of(self.name, text)
 
 
 class ChoiceField(Field):
