@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -28,6 +28,9 @@ from domain.ops.deploying import refuse_unsafe
 from domain.ops.health import readiness
 from domain.realtime import open_live
 from domain.settings import Environment, Settings
+
+_COMPRESSION: Final = 5
+"""Level 9 takes twice as long for a page that is one per cent smaller."""
 
 
 def create_app(
@@ -83,7 +86,7 @@ def create_app(
             Middleware(TrustedHostMiddleware, allowed_hosts=list(chosen.allowed_hosts)),
             Middleware(SameOriginWrites),
             Middleware(SmallBodies),
-            Middleware(GZipMiddleware, minimum_size=1_000),
+            Middleware(GZipMiddleware, minimum_size=1_000, compresslevel=_COMPRESSION),
         ],
         exception_handlers={Exception: _failed},
         lifespan=lifespan,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
@@ -251,8 +252,9 @@ _KINDS: Final[tuple[tuple[type[Any], type[Field]], ...]] = (
 )
 
 
+@cache
 def field_for(column: Column[Any], *, target: str = "") -> Field:
-    """Return the field that edits `column`.
+    """Return the field that edits `column`; pages have dozens, and they do not change.
 
     Args:
         column: A plain column.

@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from admin.building import MARK, Offered, built, from_form, offered
+from admin.building import MARK, Offered, built, from_form, offered, options_of
 from admin.bulk import actions_of
 from admin.conditions import OPERATORS, Group, written
-from admin.counting import Count, count_exactly
+from admin.counting import Count, count_exactly, measured
 from admin.facets import Facet, facets_of
 from admin.fields import label_of
 from admin.listing import Listing, listing_of
@@ -106,8 +106,10 @@ class Lists:
         try:
             async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
                 shown.tabs = await tabs_of(unit, listing, staff_of(request).user.id)
-                await _prepare(unit, listing, shown)
-                shown.page = await read_page(unit, listing, root_of(request))
+                stored = await stored_rows(unit.session, listing.view.table.fullname)
+                await _prepare(unit, listing, shown, stored)
+                expected = await measured(unit, listing, stored)
+                shown.page = await read_page(unit, listing, root_of(request), expected=expected)
                 shown.periods = await periods_of(unit, listing)
             if request.query_params.get("facets"):
                 shown.facets = await self._facets(request, listing)
@@ -163,10 +165,9 @@ def _bare(listing: Listing) -> Listing:
     return Listing(listing.view, type(listing.params)(kept), listing.zone)
 
 
-async def _prepare(unit: Unit, listing: Listing, shown: Shown) -> None:
+async def _prepare(unit: Unit, listing: Listing, shown: Shown, stored: int | None) -> None:
     view = listing.view
-    rows = await stored_rows(unit.session, view.table.fullname)
-    shown.columns = offered(view, is_small=rows is None or rows <= SMALL)
+    shown.columns = offered(view, is_small=stored is None or stored <= SMALL)
     pickers = view.fields(view.pickers)
     shown.picked = await labels_of(unit, pickers, dict(listing.params))
     shown.titles = dict(await titles_in(unit, view, listing.group))
@@ -190,6 +191,7 @@ def _context(request: Request, listing: Listing, shown: Shown) -> dict[str, Any]
         "heads": heads,
         "tree": tree,
         "operators": list(OPERATORS.values()),
+        "column_options": options_of,
         "chooser_columns": _chooser(listing, columns),
         "can_jump": can_jump,
         "everything": EVERYTHING,

@@ -5,9 +5,10 @@ A template's macro costs several times as much for each.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Final
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from admin.rendering import Cell
 from admin.translating import gettext, pgettext
@@ -20,9 +21,9 @@ _CLASSES: Final = frozenset({"time", "prose"})
 class _Said:
     """What the lines of a table say beside their values, asked for once a table."""
 
-    choose: Markup
-    open: Markup
-    change: Markup
+    choose: str
+    open: str
+    change: str
 
     @classmethod
     def now(cls) -> "_Said":

@@ -115,7 +115,8 @@ class Tables:
                 draft = Draft.of(fields, record)
                 if "restore" in request.query_params:
                     await restored_draft(unit, view, request, draft)
-            return await self._form(request, view, draft, groups)
+                await _name_references(unit, view, draft, record)
+            return self._page(request, view, (draft, record), groups)
         form = await _form_of(request)
         draft = Draft.submitted(fields, form)
         inlines.submitted(groups, form)
@@ -187,21 +188,37 @@ class Tables:
     async def _form(
         self, request: Request, view: RecordView, draft: Draft, groups: Sequence[Group] = ()
     ) -> Response:
+        """Return the form of a draft, beside the record as it is stored now."""
         async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
-            draft.labels = await labels_of(unit, draft.fields, draft.texts)
             record = await self._record(request, view, unit)
+            await _name_references(unit, view, draft, record)
+        return self._page(request, view, (draft, record), groups)
+
+    def _page(
+        self,
+        request: Request,
+        view: RecordView,
+        subject: tuple[Draft, Any],
+        groups: Sequence[Group],
+    ) -> Response:
+        draft, record = subject
         own = request.path_params.get("pk")
         back = f"{root_of(request)}/{view.identity}/" + (f"details/{own}" if own else "list")
         title = gettext("Edit %(kind)s") if own else gettext("New %(kind)s")
         title %= {"kind": inside(view.name)}
         context = {"view": view, "draft": draft, "title": title, "back": back}
-        draft.currency = view.currency_of(record)
         named = "" if record is None else view.title(record)
         context |= {"record_title": named, "groups": groups}
         drafts = [draft, *(child.draft for group in groups for child in group.children)]
         is_stale, is_wrong = (any(getattr(d, n) for d in drafts) for n in ("is_stale", "errors"))
         status = 409 if is_stale else 422 if is_wrong else 200
         return self.office.pages.render(request, "form.html", context, status=status)
+
+
+async def _name_references(unit: Reader, view: RecordView, draft: Draft, record: Any) -> None:
+    """Give a draft the names behind its references and the currency of its amounts."""
+    draft.labels = await labels_of(unit, draft.fields, draft.texts)
+    draft.currency = view.currency_of(record)
 
 
 async def _form_of(request: Request) -> FormData:

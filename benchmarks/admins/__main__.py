@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.admins.contest import Contest, Contestant, Spent, served
-from benchmarks.admins.ground import Ground, prepare
+from benchmarks.admins.ground import SEARCHED, Ground, prepare
 from domain.testing import embedded_for_tests, new_database
 
 SCENARIOS = ("list", "depth", "search", "filter", "edit")
@@ -48,27 +48,27 @@ def all_served(ground: Ground, rows: int) -> Iterator[list[Contestant]]:
     ours = {
         "list": "/admin/trades/list",
         "depth": "",
-        "search": "/admin/trades/list?q=SYM042",
+        "search": f"/admin/trades/list?q={SEARCHED}",
         "filter": "/admin/trades/list?side=buy",
         "edit": f"/admin/journal-entries/edit/{ground.entry}",
     }
     stock = {
         "list": "/admin/trade/list",
         "depth": f"/admin/trade/list?page={page}",
-        "search": "/admin/trade/list?search=SYM042",
+        "search": f"/admin/trade/list?search={SEARCHED}",
         "filter": "/admin/trade/list?side=buy",
         "edit": f"/admin/entry/edit/{ground.entry}",
     }
     starlette = {
         **stock,
-        "search": "/admin/trade/list?q=SYM042",
+        "search": f"/admin/trade/list?q={SEARCHED}",
         "filter": "/admin/trade/list?filter=side__eq=buy",
         "edit": f"/admin/entry/edit?pk={ground.entry}",
     }
     django = {
         "list": "/admin/auth/trade/",
         "depth": f"/admin/auth/trade/?p={page}",
-        "search": "/admin/auth/trade/?q=SYM042",
+        "search": f"/admin/auth/trade/?q={SEARCHED}",
         "filter": "/admin/auth/trade/?side__exact=buy",
         "edit": f"/admin/auth/entry/{ground.entry}/change/",
     }
