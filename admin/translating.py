@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from gettext import GNUTranslations
 from pathlib import Path
 from typing import Final
@@ -167,8 +167,13 @@ def label(text: str) -> str:
 
 def word(text: str) -> str:
     """Return a word of a vocabulary as people read it: ``pct_change`` as ``percent change``."""
+    return _word(_SPOKEN.get().words, text)
+
+
+@lru_cache(maxsize=4_096)
+def _word(words: GNUTranslations | None, text: str) -> str:
+    # A list has hundreds of them, of a few kinds.
     plain = spaced(text)
-    words = _SPOKEN.get().words
     return plain if words is None else words.pgettext(WORD, plain)
 
 
