@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture bench bench-admin screenshots lint types check clean
+.PHONY: help run messages test torture bench bench-admin screenshots lint types check clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ test: $(STAMP)-dev ## Run all checks and tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not torture" --numprocesses=auto --dist=worksteal
 	$(BIN)/python -m tests.on_postgres_15 -m "not torture" --numprocesses=auto --dist=worksteal
+
+messages: $(STAMP)-dev ## Gather what the admin says, compile the catalogues, name what is missing
+	$(BIN)/python -m admin.catalogues
 
 torture: $(STAMP)-dev ## Run the long property, fuzz and concurrency tests
 	TRADEKEEP_FUZZ_FILES=10000 $(BIN)/python -m pytest --hypothesis-profile=torture --timeout=3600

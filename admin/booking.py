@@ -17,7 +17,7 @@ from admin.office import BOTH, POST, Office, for_writers
 from admin.pages import root_of
 from admin.permits import permits
 from admin.signing_in import staff_of
-from admin.translating import gettext, marked
+from admin.translating import gettext
 from admin.writing import Draft
 from domain.errors import (
     ConflictingTrade,
@@ -35,31 +35,21 @@ _TRADES: Final = "trades"
 _SIDES: Final = tuple((str(side), str(side)) for side in Side)
 
 _ECONOMICS: Final[tuple[Field, ...]] = (
-    ChoiceField(
-        "side", marked("Side"), marked("Direction of the trade"), is_required=True, choices=_SIDES
-    ),
-    DecimalField(
-        "quantity", marked("Quantity"), marked("Units or contracts, positive"), is_required=True
-    ),
-    DecimalField("price", marked("Price"), marked("Quote currency a unit"), is_required=True),
-    InstantField(
-        "executed_at", marked("Executed at"), marked("With its offset from UTC"), is_required=True
-    ),
-    DecimalField("commission", marked("Commission"), marked("Positive is a cost")),
-    DecimalField("fees", marked("Fees"), marked("Exchange and regulatory fees")),
-    TextField("description", marked("Note"), marked("Why, for whoever reads the history")),
+    ChoiceField("side", "Side", "Direction of the trade", is_required=True, choices=_SIDES),
+    DecimalField("quantity", "Quantity", "Units or contracts, positive", is_required=True),
+    DecimalField("price", "Price", "Quote currency a unit", is_required=True),
+    InstantField("executed_at", "Executed at", "With its offset from UTC", is_required=True),
+    DecimalField("commission", "Commission", "Positive is a cost"),
+    DecimalField("fees", "Fees", "Exchange and regulatory fees"),
+    TextField("description", "Note", "Why, for whoever reads the history"),
 )
 _COSTS: Final = frozenset({"commission", "fees"})
 _PLACES: Final[tuple[Field, ...]] = (
-    ReferenceField("portfolio_id", marked("Portfolio"), "", is_required=True, target="portfolios"),
-    ReferenceField(
-        "instrument_id", marked("Instrument"), "", is_required=True, target="instruments"
-    ),
+    ReferenceField("portfolio_id", "Portfolio", "", is_required=True, target="portfolios"),
+    ReferenceField("instrument_id", "Instrument", "", is_required=True, target="instruments"),
 )
 _IDENTITY: Final[tuple[Field, ...]] = (
-    TextField(
-        "external_id", marked("Broker's id"), marked("Sending the same id again books nothing")
-    ),
+    TextField("external_id", "Broker's id", "Sending the same id again books nothing"),
 )
 
 
