@@ -1,10 +1,11 @@
 """Facts in the admin: book a trade, correct it, bust it, take back an import."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -14,6 +15,7 @@ from admin.fields import ChoiceField, DecimalField, Field, InstantField, Referen
 from admin.looking_up import labels_of
 from admin.office import BOTH, POST, Office, for_writers
 from admin.pages import root_of
+from admin.permits import permits
 from admin.signing_in import staff_of
 from admin.translating import gettext
 from admin.writing import Draft
@@ -24,10 +26,12 @@ from domain.errors import (
     NotFound,
     RejectedValue,
 )
+from domain.identity.models import Effect
 from domain.trading.correcting import bust_trade, correct_trade, revert_import
 from domain.trading.recording import record_trade
 from domain.trading.terms import Side
 
+_TRADES: Final = "trades"
 _SIDES: Final = tuple((str(side), str(side)) for side in Side)
 
 _ECONOMICS: Final[tuple[Field, ...]] = (
@@ -71,6 +75,7 @@ class Booking:
     async def record(self, request: Request) -> Response:
         """Show the form of a new trade, or book it."""
         fields = (*_PLACES, *_ECONOMICS, *_IDENTITY)
+        _require_all(fields)
         if request.method != "POST":
             draft = Draft.empty(fields, {})
             draft.texts["portfolio_id"] = request.query_params.get("portfolio_id", "")
@@ -93,6 +98,7 @@ class Booking:
 
     async def correct(self, request: Request) -> Response:
         """Show a trade as a form, or book its correction."""
+        _require_all(_ECONOMICS)
         trade_id = uuid_of(request)
         if request.method != "POST":
             async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
@@ -155,6 +161,21 @@ class Booking:
 
     def _to(self, request: Request, trade_id: UUID) -> Response:
         return RedirectResponse(f"{root_of(request)}/trades/details/{trade_id}", 303)
+
+
+def _require_all(fields: Sequence[Field]) -> None:
+    """Go on only when whoever asks may write every one of these fields of a trade.
+
+    A trade is booked with all of them or not at all.
+    """
+    found = permits()
+    kept = {field.name for field in fields} & (
+        found.fields(_TRADES, Effect.HIDDEN) | found.fields(_TRADES, Effect.READONLY)
+        if found
+        else set()
+    )
+    if kept:
+        raise HTTPException(403, "A trade has fields that your role may not write.")
 
 
 def _details(values: Mapping[str, Any]) -> dict[str, Any]:

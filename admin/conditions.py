@@ -8,7 +8,6 @@ one of ``, ( ) | "`` stands in double quotes; several values are separated by ``
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -25,6 +24,7 @@ from sqlalchemy import (
     true,
 )
 
+from admin.days import instants_of
 from admin.fields import (
     BooleanField,
     ChoiceField,
@@ -38,7 +38,6 @@ from admin.fields import (
     ReferenceField,
 )
 from admin.records import RecordView
-from admin.rendering import zone_of
 from admin.translating import marked
 from domain.errors import InvalidData
 
@@ -364,28 +363,13 @@ class Span:
 def _span(view: RecordView, field: Field, text: str, zone: str) -> Span:
     value = text.strip()
     if isinstance(field, InstantField) and _DAY.fullmatch(value):
-        return Span(*day_bounds(field.name, value, zone))
+        return Span(*instants_of(field.name, value, zone))
     read = _value(field, value)
     type_ = view.mapper.column_attrs[field.name].columns[0].type
     is_small = isinstance(type_, Integer) and not isinstance(type_, BigInteger)
     if is_small and abs(read) >= 2**31:
         raise InvalidData(field.name, text, "be a smaller number")
     return Span(read)
-
-
-def day_bounds(name: str, text: str, zone: str) -> tuple[datetime, datetime]:
-    """Return the instants at which a day begins and ends for the reader.
-
-    Raises:
-        InvalidData: It is no day.
-    """
-    try:
-        day = date.fromisoformat(text)
-        begins = (day, day + timedelta(days=1))
-        start, end = (datetime.combine(at, time(0), zone_of(zone)).astimezone(UTC) for at in begins)
-    except (ValueError, OverflowError):
-        raise InvalidData(name, text, "be a day such as 2026-01-31") from None
-    return start, end
 
 
 def _is(column: Any, at: Span) -> Any:

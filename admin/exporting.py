@@ -28,7 +28,9 @@ from domain.database import Database
 from domain.errors import InvalidData
 from domain.identity.permissions import Action
 
-_BATCH: Final = 2_000
+_BATCH: Final = 250
+"""Rows that are written at once: other requests wait so long, some ten milliseconds."""
+
 _MOST_KEYS: Final = 1_000
 
 

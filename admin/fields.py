@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Boolean, Column, Date, Integer, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
+from admin.days import day_of
 from admin.translating import gettext, label, spaced
 from domain.clock import as_utc
 from domain.db.exact_json import parsed, written
@@ -165,10 +166,7 @@ class DayField(Field):
 
     def read(self, text: str) -> date:
         """Return the day."""
-        try:
-            return date.fromisoformat(text.strip())
-        except ValueError:
-            raise InvalidData(self.name, text, "be a day such as 2026-01-31") from None
+        return day_of(self.name, text)
 
 
 class ChoiceField(Field):
@@ -279,8 +277,8 @@ def field_for(column: Column[Any], *, target: str = "") -> Field:
 
 
 def described(column: Column[Any]) -> str:
-    """Return what a column means, in English; code in its comment is plain text here."""
-    return (column.comment or "").replace("`", "")
+    """Return what a column means, in English: no code, and people leave fields empty."""
+    return (column.comment or "").replace("`", "").replace("NULL", "empty")
 
 
 def help_of(column: Column[Any]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from typing import Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -18,6 +18,7 @@ from admin.conditions import (
     meaning,
     read,
 )
+from admin.days import days_of, instants_of
 from admin.fields import label_of
 from admin.ordering import (
     SMALL,
@@ -32,7 +33,6 @@ from admin.ordering import (
     words_of,
 )
 from admin.records import RecordView
-from admin.rendering import zone_of
 from admin.signing_in import staff_of
 from admin.translating import gettext
 from domain.db.types import UtcDateTime
@@ -157,20 +157,16 @@ class Listing:
         column = getattr(self.view.model, self.view.time_column)
         found = []
         if start := self.params.get("from"):
-            found.append(column >= self._bound("from", start))
+            found.append(column >= self._span("from", start)[0])
         if end := self.params.get("to"):
-            found.append(column < self._bound("to", end, days=1))
+            found.append(column < self._span("to", end)[1])
         return found
 
-    def _bound(self, name: str, value: str, *, days: int = 0) -> date:
-        """Return the day, or the instant at which it begins for the reader."""
-        try:
-            day = date.fromisoformat(value) + timedelta(days=days)
-            if self.view.is_day(self.view.time_column):
-                return day
-            return datetime.combine(day, time(0), zone_of(self.zone)).astimezone(UTC)
-        except (ValueError, OverflowError):
-            raise InvalidData(name, value, "be a day such as 2026-01-31") from None
+    def _span(self, name: str, value: str) -> tuple[date, date]:
+        """Return a day and the next one, or the instants at which they begin for the reader."""
+        if self.view.is_day(self.view.time_column):
+            return days_of(name, value)
+        return instants_of(name, value, self.zone)
 
     # ── order ────────────────────────────────────────────────────────────────────────────────
 
@@ -209,7 +205,7 @@ class Listing:
         if not self.is_in_time:
             raise InvalidData("at", day, "be given for a list that is sorted by its time")
         column = getattr(self.view.model, self.view.time_column)
-        start, end = self._bound("at", day), self._bound("at", day, days=1)
+        start, end = self._span("at", day)
         return [column < end if self.sort_keys[0].is_descending else column >= start]
 
     # ── columns ──────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,6 @@
 """The review of the journal: what works, by setup and tag, and how R-multiples are spread."""
 
 from collections.abc import Mapping
-from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from admin.charts import Bars, histogram
+from admin.days import day_of
 from admin.fields import ReferenceField
 from admin.looking_up import labels_of
 from admin.office import GET, Office
@@ -19,7 +19,6 @@ from admin.rendering import number
 from admin.signing_in import staff_of
 from admin.translating import gettext
 from domain.database import Reader
-from domain.errors import InvalidData
 from domain.journal.models import JournalEntry
 from domain.journal.statistics import (
     Bucket,
@@ -86,18 +85,11 @@ def _conditions(params: QueryParams) -> list[ColumnElement[bool]]:
     if user := params.get("user_id"):
         found.append(JournalEntry.user_id == _user(user))
     if start := params.get("from"):
-        found.append(JournalEntry.entry_on >= _day("from", start))
+        found.append(JournalEntry.entry_on >= day_of("from", start))
     if end := params.get("to"):
-        found.append(JournalEntry.entry_on <= _day("to", end))
+        found.append(JournalEntry.entry_on <= day_of("to", end))
     return found
 
 
 def _user(text: str) -> UUID:
     return _USER.read(text)
-
-
-def _day(name: str, text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InvalidData(name, text, "be a day such as 2026-01-31") from None

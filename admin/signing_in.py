@@ -103,6 +103,14 @@ class Staff:
         return self.permits.allows("users", "create")
 
     @property
+    def hears_all(self) -> bool:
+        """Whether what happens to all tenants is told.
+
+        It holds values of every table: a role from which anything is kept hears nothing of it.
+        """
+        return self.may("live", "read") and not self.permits.is_narrowed
+
+    @property
     def is_sure(self) -> bool:
         """Whether the person proved a short while ago who they are."""
         confirmed = self.session.confirmed_at if self.session else None
@@ -307,7 +315,8 @@ class SignIn:
 
     async def sees_all(self, role: Role) -> bool:
         """Return whether a role hears what happens to all tenants, not to itself alone."""
-        return role in READERS and (await self.permits_of(role)).allows("live", "read")
+        permits = await self.permits_of(role)
+        return role in READERS and permits.allows("live", "read") and not permits.is_narrowed
 
     async def permits_of(self, role: Role) -> Permits:
         """Return what a role may do, from the cache."""

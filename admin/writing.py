@@ -83,11 +83,23 @@ class Draft:
             texts[item.name] = str(form.get(item.name, rendered[item.name]))
         return cls(fields, texts, rendered, _version(str(form.get("version", ""))))
 
+    def parts(self, sections: Sequence[tuple[str, Sequence[str]]]) -> list[tuple[str, list[Field]]]:
+        """Return the legend and the fields of each part of a form.
+
+        Args:
+            sections: (legend, attributes); the fields that none of them names stand first.
+        """
+        grouped = {name for _, names in sections for name in names}
+        first = [item for item in self.fields if item.name not in grouped]
+        named = ((legend, frozenset(names)) for legend, names in sections)
+        rest = [(legend, [i for i in self.fields if i.name in names]) for legend, names in named]
+        return [("", first), *((legend, items) for legend, items in rest if items)]
+
     def unit_of(self, item: Field) -> str:
         """Return what stands behind a number: a currency, a percent sign, or nothing."""
         if item.name in UNITS and item.name not in FRACTIONS:
             return UNITS[item.name]
-        return self.currency if item.name in MONEY | PRICES else ""
+        return self.currency if item.name in MONEY or item.name in PRICES else ""
 
     def changed(self) -> dict[str, str]:
         """Return the texts that differ from what was rendered."""
