@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 
 from admin.markup import column, lines, value
 from admin.rendering import show
+from domain.clock import now
 
 STATICS: Final = Path(__file__).parent / "statics"
 DONE: Final = {
@@ -82,10 +84,17 @@ class Pages:
             "menu": menu,
             "area_here": next((name for name, views in menu if any(v[2] for v in views)), ""),
             "done": DONE.get(request.query_params.get("done", ""), ""),
+            "viewing_minutes": _minutes_left(staff),
             "zone": staff.user.timezone if staff else "UTC",
         }
         template = self._environment.get_template(name)
         return HTMLResponse(template.render(base | (context or {})), status_code=status)
+
+
+def _minutes_left(staff: Any) -> int:
+    """Return for how many minutes, begun ones too, somebody still looks as somebody else."""
+    until = staff.viewing_until if staff else None
+    return 0 if until is None else max(0, ceil((until - now()).total_seconds() / 60))
 
 
 def _edition() -> str:

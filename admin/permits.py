@@ -43,6 +43,8 @@ PLACES: Final[Mapping[str, tuple[str, str]]] = {
     "/users/{pk}/second-step": ("users", "reset"),
     "/users/{pk}/role": ("users", "give-role"),
     "/users/{pk}/active": ("users", "lock"),
+    "/users/{pk}/tenants": ("users", "give-role"),
+    "/users/{pk}/view-as": ("users", "impersonate"),
     "/sessions/{pk}/revoke": ("sessions", "revoke"),
     "/api-keys/{pk}/revoke": ("api-keys", "revoke"),
     "/permissions": ("permissions", "read"),

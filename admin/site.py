@@ -40,10 +40,11 @@ from admin.exporting import Exporting
 from admin.history import Histories
 from admin.importing import Importing
 from admin.keys import Keys
+from admin.limiting import Limiting, kept_from_desks, kept_from_viewers
 from admin.lists import Lists
 from admin.office import BOTH, GET, POST, Office
 from admin.pages import STATICS, KeptStatics, MenuArea, root_of
-from admin.permissions import PermissionPages
+from admin.permissions import PermissionPages, catalogue
 from admin.permits import GUARDED, PLACES, AsSeen, guarded
 from admin.racing import Race
 from admin.records import REFERENCES, RecordView
@@ -57,6 +58,7 @@ from admin.server_events import ServerEvents
 from admin.signing_in import Gate, SignIn, staff_of
 from admin.staffing import Staffing
 from admin.tables import Tables
+from admin.viewing import Viewing, in_person
 from domain.database import Database
 
 _VIEWS: Final = (
@@ -126,6 +128,8 @@ class Site(Admin):
         sign_in.guarded = GUARDED | {
             view.identity for view in self.records() if view.is_for_administrators
         }
+        sign_in.kept_from_desks = kept_from_desks(self.records())
+        sign_in.kept_from_viewers = kept_from_viewers(self.records())
         gate = Middleware(Gate, sign_in=self.sign_in, menu=self.menu)
         self.admin.user_middleware.append(gate)
         self.admin.router.routes = self._routes()
@@ -144,6 +148,7 @@ class Site(Admin):
     def _routes(self) -> list[BaseRoute]:
         views = AsSeen({view.identity: view for view in self.records()})
         office = Office(self.db, self.pages, views)
+        self.sign_in.catalogue = tuple(catalogue(office))
         self.resetting = Resetting(office, self.sign_in)
         people = (
             self.resetting,
@@ -152,6 +157,8 @@ class Site(Admin):
             Keys(office),
             PermissionPages(office, self.sign_in),
             Staffing(office, self.resetting),
+            Limiting(office, self.sign_in),
+            Viewing(office, self.sign_in),
         )
         return [
             Mount("/statics", KeptStatics(directory=STATICS), name="statics"),
@@ -190,5 +197,5 @@ class Site(Admin):
 def _guarded(route: BaseRoute) -> BaseRoute:
     if not isinstance(route, Route):
         return route
-    handler = guarded(route.path, route.endpoint)
+    handler = in_person(route.path, guarded(route.path, route.endpoint))
     return Route(route.path, handler, name=route.name, methods=list(route.methods or ()))

@@ -42,6 +42,14 @@ class Role(StrEnum):
     SERVICE = "service"
 
 
+class TenantScope(StrEnum):
+    """Which tenants a member of staff sees."""
+
+    ALL = "all"
+    CHOSEN = "chosen"
+    """Those in ``identity.staff_tenants``, and none without a row there."""
+
+
 class TicketPurpose(StrEnum):
     """What a single-use token is for."""
 
@@ -86,6 +94,11 @@ class User(Versioned, Timestamped, Record, kw_only=True, eq=False, repr=False):
     role: Mapped[Role] = mapped_column(
         ClosedText(Role), default=Role.USER, comment="What the user may do"
     )
+    tenant_scope: Mapped[TenantScope] = mapped_column(
+        ClosedText(TenantScope),
+        default=TenantScope.ALL,
+        comment="Whose data the user sees as a member of staff; without meaning for others",
+    )
     base_currency: Mapped[str] = mapped_column(
         default="USD", comment="Currency for totals, ISO 4217 or crypto code"
     )
@@ -101,6 +114,32 @@ class User(Versioned, Timestamped, Record, kw_only=True, eq=False, repr=False):
         return self.username
 
 
+class StaffTenant(Timestamped, Base, kw_only=True, eq=False, repr=False):
+    """A tenant that a limited member of staff sees."""
+
+    __tablename__ = "staff_tenants"
+    __table_args__ = (
+        Index(None, "tenant_id"),
+        CheckConstraint("staff_id <> tenant_id", name="staff_see_themselves_anyway"),
+        {"schema": _SCHEMA, "comment": "Which tenants limited members of staff see"},
+    )
+
+    staff_id: Mapped[UUID] = mapped_column(
+        ForeignKey("identity.users.id", ondelete="CASCADE"),
+        primary_key=True,
+        comment="The member of staff",
+    )
+    tenant_id: Mapped[UUID] = mapped_column(
+        ForeignKey("identity.users.id", ondelete="CASCADE"),
+        primary_key=True,
+        comment="The tenant they see",
+    )
+    granted_by: Mapped[str] = mapped_column(comment="Who gave it: a member of staff, or a job")
+
+    staff: Mapped[User] = relationship(init=False, lazy="raise_on_sql", foreign_keys=[staff_id])
+    tenant: Mapped[User] = relationship(init=False, lazy="raise_on_sql", foreign_keys=[tenant_id])
+
+
 class UserSession(Owned, Record, kw_only=True, eq=False, repr=False):
     """A login that can be revoked; the cookie holds the token, the table only its hash."""
 
@@ -112,6 +151,11 @@ class UserSession(Owned, Record, kw_only=True, eq=False, repr=False):
         CheckConstraint(
             "revoked_at IS NULL OR revoked_at >= issued_at", name="revoked_after_issue"
         ),
+        CheckConstraint(
+            "(viewing_id IS NULL) = (viewing_since IS NULL)", name="viewing_has_its_beginning"
+        ),
+        CheckConstraint("viewing_id <> user_id", name="nobody_views_as_themselves"),
+        Index(None, "viewing_id"),
         Index(
             "ix_sessions_live", "user_id", "expires_at", postgresql_where=text("revoked_at IS NULL")
         ),
@@ -128,6 +172,14 @@ class UserSession(Owned, Record, kw_only=True, eq=False, repr=False):
     revoked_reason: Mapped[str | None] = mapped_column(default=None, comment="Why it was revoked")
     confirmed_at: Mapped[datetime | None] = mapped_column(
         default=None, comment="When the user last proved who they are, UTC; dangerous actions ask"
+    )
+    viewing_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("identity.users.id", ondelete="CASCADE"),
+        default=None,
+        comment="As whom a member of staff sees the admin; the login ends with that user",
+    )
+    viewing_since: Mapped[datetime | None] = mapped_column(
+        default=None, comment="Since when they do, UTC; it ends after 30 minutes"
     )
     ip: Mapped[str | None] = mapped_column(default=None, comment="Address of the login")
     user_agent: Mapped[str | None] = mapped_column(default=None, comment="Browser of the login")
@@ -322,6 +374,32 @@ class Ticket(Owned, Record, kw_only=True, eq=False, repr=False):
     used_at: Mapped[datetime | None] = mapped_column(
         default=None, comment="When it was used or withdrawn, UTC"
     )
+
+
+class ExternalIdentity(Owned, Timestamped, Record, kw_only=True, eq=False, repr=False):
+    """An account at an identity provider with which a user logs in."""
+
+    __tablename__ = "external_identities"
+    __table_args__ = (
+        UniqueConstraint("issuer", "subject"),
+        CheckConstraint("issuer ~ '^https?://'", name="issuer_is_address"),
+        CheckConstraint("length(issuer) <= 500", name="issuer_length"),
+        CheckConstraint("length(subject) BETWEEN 1 AND 255", name="subject_length"),
+        {"schema": _SCHEMA, "comment": "Accounts at identity providers, by issuer and subject"},
+    )
+
+    issuer: Mapped[str] = mapped_column(comment="Who says so: the provider's issuer, as it says")
+    subject: Mapped[str] = mapped_column(comment="The provider's id of the account, never reused")
+    email: Mapped[str | None] = mapped_column(
+        default=None, comment="E-mail when it was linked, to recognise it; nothing is found by it"
+    )
+    linked_by: Mapped[str] = mapped_column(comment="Who linked it: the user, an administrator")
+    last_used_at: Mapped[datetime | None] = mapped_column(
+        default=None, comment="Last login with it, UTC"
+    )
+
+    def __str__(self) -> str:
+        return f"{self.email or self.subject} at {self.issuer}"
 
 
 class RolePermission(Timestamped, Base, kw_only=True, eq=False, repr=False):
@@ -544,6 +622,7 @@ __all__ = [
     "BulkItem",
     "BulkRun",
     "Effect",
+    "ExternalIdentity",
     "ImportStatus",
     "ItemOutcome",
     "NotificationAddress",
@@ -555,8 +634,10 @@ __all__ = [
     "RunStatus",
     "SavedView",
     "SecondFactor",
+    "StaffTenant",
     "TableImport",
     "TableImportRow",
+    "TenantScope",
     "Ticket",
     "TicketPurpose",
     "User",
