@@ -11,12 +11,10 @@ from domain.identity.models import (
     ApiKey,
     BulkItem,
     BulkRun,
-    ExternalIdentity,
     NotificationAddress,
     OAuthToken,
     SavedView,
     SecondFactor,
-    StaffTenant,
     TableImport,
     TableImportRow,
     Ticket,
@@ -24,6 +22,7 @@ from domain.identity.models import (
     UserPreferences,
     UserSession,
 )
+from domain.identity.ties import ExternalIdentity, StaffTenant
 
 _CATEGORY = "Identity"
 

@@ -24,6 +24,7 @@ from domain.identity.viewing import begin_viewing, end_viewing
 _IN_PERSON: Final = ("/account", "/permissions", "/users/", "/sessions/", "/api-keys/")
 """Beginnings of the routes about access: nobody goes there as somebody else."""
 
+_OF_STAFF: Final = "tradekeep.staff"
 _READING: Final = frozenset({"GET", "HEAD"})
 
 
@@ -81,8 +82,8 @@ def in_person(
     """
 
     async def answered(request: Request) -> Response:
-        staff = staff_of(request)
-        if staff.behind is not None:
+        # Pages in front of the login have nobody behind them.
+        if _OF_STAFF in request.scope and (staff := staff_of(request)).behind is not None:
             if path.startswith(_IN_PERSON):
                 raise HTTPException(403, "Stop seeing Tradekeep as somebody else first.")
             if staff.user.role not in READERS and request.method not in _READING:

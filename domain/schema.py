@@ -9,6 +9,7 @@ import domain.audit.declarations
 import domain.audit.models
 import domain.cache.models
 import domain.identity.models
+import domain.identity.ties
 import domain.journal.models
 import domain.market.declarations
 import domain.market.models
@@ -158,7 +159,7 @@ HISTORY: Final[dict[str, History]] = {
     "identity.tickets": changes("a ticket is asked for by an event, and used up by another"),
     "identity.role_permissions": everything(),
     "identity.staff_tenants": everything(),
-    "identity.external_identities": everything("last_used_at"),
+    "identity.external_identities": everything(),
     "identity.saved_views": everything(),
     "identity.table_imports": everything(),
     "identity.table_import_rows": nothing("they are the report of an import and never change"),

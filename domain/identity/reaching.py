@@ -10,8 +10,9 @@ from domain.audit.recording import record
 from domain.db.scope import Reach
 from domain.db.unit import Unit, UnitOfWork
 from domain.errors import InvalidData
-from domain.identity.models import StaffTenant, TenantScope, User
+from domain.identity.models import TenantScope, User
 from domain.identity.repositories import StaffTenantRepository, UserRepository
+from domain.identity.ties import StaffTenant
 
 
 async def reach_of(unit: Unit, user: User) -> Reach | None:

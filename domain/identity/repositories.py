@@ -12,7 +12,6 @@ from domain.identity.models import (
     ApiKey,
     BulkItem,
     BulkRun,
-    ExternalIdentity,
     ImportStatus,
     NotificationAddress,
     OAuthToken,
@@ -20,7 +19,6 @@ from domain.identity.models import (
     RolePermission,
     SavedView,
     SecondFactor,
-    StaffTenant,
     TableImport,
     TableImportRow,
     Ticket,
@@ -29,6 +27,7 @@ from domain.identity.models import (
     UserPreferences,
     UserSession,
 )
+from domain.identity.ties import ExternalIdentity, StaffTenant
 
 
 class UserRepository(Repository[User]):

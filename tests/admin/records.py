@@ -20,7 +20,6 @@ from domain.identity.models import (
     ApiKey,
     BulkItem,
     BulkRun,
-    ExternalIdentity,
     NotificationAddress,
     OAuthToken,
     RecoveryCode,
@@ -28,7 +27,6 @@ from domain.identity.models import (
     RowOutcome,
     SavedView,
     SecondFactor,
-    StaffTenant,
     TableImport,
     TableImportRow,
     Ticket,
@@ -36,6 +34,7 @@ from domain.identity.models import (
     UserPreferences,
     UserSession,
 )
+from domain.identity.ties import ExternalIdentity, StaffTenant
 from domain.market.models import (
     ArchivedBar,
     Bar,
