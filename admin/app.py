@@ -22,6 +22,7 @@ from admin.site import Site
 from admin.sockets import Sockets
 from admin.tracing import RequestIds
 from domain.database import Database
+from domain.identity.oidc import require_complete
 from domain.ops.deploying import refuse_unsafe
 from domain.ops.health import readiness
 from domain.realtime import open_live
@@ -43,6 +44,8 @@ def create_app(
     """
     chosen = settings or Settings.load()
     refuse_unsafe(chosen, url)
+    if chosen.oidc_issuer is not None:
+        require_complete(chosen)
     is_https = chosen.environment is Environment.PRODUCTION
 
     @asynccontextmanager

@@ -23,6 +23,8 @@ DONE: Final = {
     "deleted": "Deleted.",
     "attached": "The file was attached.",
     "removed": "The file was removed.",
+    "linked": "The account is linked: you may log in with it from now on.",
+    "linked-already": "This account is linked already. Nothing was changed.",
 }
 """What a page says after a redirect. The address holds a word of these, never the sentence."""
 
@@ -64,7 +66,12 @@ class Pages:
             lstrip_blocks=True,
         )
         self._environment.globals.update(site_title=title, show=show, edition=_edition())
+        self.offer("")
         self._environment.globals.update(cell_value=value, cell_column=column, table_lines=lines)
+
+    def offer(self, provider_name: str) -> None:
+        """Let pages offer the identity provider of this name; empty: there is none."""
+        self._environment.globals["provider_name"] = provider_name
 
     def render(
         self,

@@ -43,6 +43,7 @@ PLACES: Final[Mapping[str, tuple[str, str]]] = {
     "/users/{pk}/second-step": ("users", "reset"),
     "/users/{pk}/role": ("users", "give-role"),
     "/users/{pk}/active": ("users", "lock"),
+    "/users/{pk}/provider": ("users", "reset"),
     "/users/{pk}/tenants": ("users", "give-role"),
     "/users/{pk}/view-as": ("users", "impersonate"),
     "/sessions/{pk}/revoke": ("sessions", "revoke"),

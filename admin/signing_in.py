@@ -31,6 +31,7 @@ from domain.errors import ConfigurationError
 from domain.identity.cached import permits_of
 from domain.identity.encryption import Keyring, keyring_of
 from domain.identity.models import Role, TicketPurpose, User, UserSession
+from domain.identity.oidc import provider_of
 from domain.identity.permissions import READERS, Permits
 from domain.identity.reaching import reach_of
 from domain.identity.second_factors import Verdict, check_code, has_second_factor
@@ -63,7 +64,9 @@ VERDICTS: Final = {
 
 _NOTHING: Final = Permits(Role.SERVICE)
 _REFUSED: Final = "User name or password is wrong."
-_OPEN: Final = ("/login", "/login/code", "/forgot", "/reset")
+_OPEN: Final = (
+    "/login", "/login/code", "/login/oidc", "/login/oidc/callback", "/forgot", "/reset",
+)  # fmt: skip
 _IN_PERSON: Final = ("/logout", "/account/stop-viewing")
 """Pages for whoever looks as somebody else, not for whom they look as."""
 _NO_KEYS: Final = "TRADEKEEP_ENCRYPTION_KEYS must be set for second steps of logins"
@@ -157,6 +160,9 @@ class SignIn:
         self.pages = pages
         self.settings = settings
         self.throttle = Throttle(db.redis_address, Keyspace(settings.cache_prefix))
+        self.provider = provider_of(settings)
+        """The identity provider that people may log in with."""
+        pages.offer(self.provider.name if self.provider else "")
         self.guarded: frozenset[str] = frozenset()
         """Resources in which only administrators write by default; the site says which."""
         self.kept_from_desks: frozenset[tuple[str, str]] = frozenset()
@@ -229,6 +235,23 @@ class SignIn:
             token = await self.admit(unit, request, user)
         return self.welcome(request, token)
 
+    async def admit_proved(
+        self, unit: Worker, request: Request, user: User, *, target: str, is_proved_twice: bool
+    ) -> Response:
+        """Let somebody in whom an identity provider has proved; a second step of ours is asked.
+
+        Args:
+            unit: A transaction of a trusted job.
+            request: The request.
+            user: Who it is here.
+            target: Where they wanted; a foreign page is not gone to.
+            is_proved_twice: Whether the provider's second step stands for ours.
+        """
+        if not is_proved_twice and await has_second_factor(unit, user.id):
+            ticket = await issue_ticket(unit, user, TicketPurpose.SECOND_STEP, by="provider")
+            return self._to_second_step(request, ticket, target)
+        return self.welcome(request, await self.admit(unit, request, user), target)
+
     async def admit(self, unit: Worker, request: Request, user: User) -> str:
         """Open a session for whoever has proved to be `user`, in place of the browser's old one."""
         visitor = Visitor(ip=address_of(request), user_agent=request.headers.get("user-agent"))
@@ -237,9 +260,9 @@ class SignIn:
         await _note(unit, "login", user, address_of(request))
         return await open_session(unit, user, self.lifetime, visitor)
 
-    def welcome(self, request: Request, token: str) -> Response:
+    def welcome(self, request: Request, token: str, target: str | None = None) -> Response:
         """Return the way to where the visitor wanted, with the session's cookie."""
-        target = request.query_params.get("next", "")
+        target = request.query_params.get("next", "") if target is None else target
         goal = target if is_local_path(target) else f"{root_of(request)}/"
         response = RedirectResponse(goal, status_code=303)
         self.give_cookie(response, token)
@@ -250,21 +273,22 @@ class SignIn:
     def give_cookie(self, response: Response, token: str) -> None:
         """Let the browser keep a session's token."""
         seconds = int(self.lifetime.absolute.total_seconds())
-        self._set_cookie(response, self.cookie, token, seconds)
+        self.set_cookie(response, self.cookie, token, seconds)
 
-    def _set_cookie(self, response: Response, name: str, token: str, seconds: int) -> None:
+    def set_cookie(self, response: Response, name: str, token: str, seconds: int) -> None:
+        """Let the browser keep a text that no script and no other site gets."""
         response.set_cookie(
             name, token, max_age=seconds, httponly=True, samesite="lax", secure=self.is_https
         )
 
     # ── the second step ──────────────────────────────────────────────────────────────────────
 
-    def _to_second_step(self, request: Request, ticket: str) -> Response:
-        target = request.query_params.get("next", "")
+    def _to_second_step(self, request: Request, ticket: str, target: str | None = None) -> Response:
+        target = request.query_params.get("next", "") if target is None else target
         query = f"?next={quote(target)}" if is_local_path(target) else ""
         response = RedirectResponse(f"{root_of(request)}/login/code{query}", status_code=303)
         seconds = int(LIVES[TicketPurpose.SECOND_STEP].total_seconds())
-        self._set_cookie(response, self.step_cookie, ticket, seconds)
+        self.set_cookie(response, self.step_cookie, ticket, seconds)
         return response
 
     async def code(self, request: Request) -> Response:
@@ -379,6 +403,10 @@ class SignIn:
     async def permits_of(self, role: Role) -> Permits:
         """Return what a role may do, from the cache."""
         return await permits_of(self.db.cached(), role, self.guarded)
+
+    def refusal(self, request: Request, error: str, *, wait: int = 0) -> Response:
+        """Return the login page with what is wrong."""
+        return self._form(request, "", error=error, wait=wait)
 
     def _form(
         self, request: Request, target: str, *, error: str | None = None, wait: int = 0

@@ -46,6 +46,7 @@ from admin.office import BOTH, GET, POST, Office
 from admin.pages import STATICS, KeptStatics, MenuArea, root_of
 from admin.permissions import PermissionPages, catalogue
 from admin.permits import GUARDED, PLACES, AsSeen, guarded
+from admin.providers import Providers
 from admin.racing import Race
 from admin.records import REFERENCES, RecordView
 from admin.refusals import Refusals
@@ -140,6 +141,8 @@ class Site(Admin):
         """Finish what is under way."""
         await self.resetting.aclose()
         await self.sign_in.throttle.aclose()
+        if self.sign_in.provider is not None:
+            await self.sign_in.provider.aclose()
 
     def records(self) -> list[RecordView]:
         """Return every view, in the order of the menu."""
@@ -159,6 +162,7 @@ class Site(Admin):
             Staffing(office, self.resetting),
             Limiting(office, self.sign_in),
             Viewing(office, self.sign_in),
+            Providers(office, self.sign_in),
         )
         return [
             Mount("/statics", KeptStatics(directory=STATICS), name="statics"),
