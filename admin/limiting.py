@@ -106,6 +106,8 @@ class Limiting:
         texts = [str(text) for text in form.getlist("keep") + form.getlist("add")]
         tenants = [_tenant(text) for text in texts if text.strip()]
         is_all = form.get("scope") == TenantScope.ALL
+        if is_all and any(str(text).strip() for text in form.getlist("add")):
+            raise InvalidData("tenants", "added", "be added to chosen tenants, not to all")
         if form.get("scope") not in set(TenantScope):
             raise InvalidData("scope", str(form.get("scope", "")), "be all or chosen")
         staff = staff_of(request)

@@ -52,6 +52,7 @@ async def test_an_administrator_limits_staff_who_then_see_chosen_tenants_alone(
     assert f"/admin{choosing}" in page.addresses
     chosen = {"scope": "chosen", "add": key_of(bob.user)}
     assert (await send(admin, choosing, chosen | {"add": "bob"})).status_code == 422
+    assert (await send(admin, choosing, chosen | {"scope": "all"})).status_code == 422
     answer = await send(admin, choosing, chosen)
     assert answer.headers["location"].endswith(f"/users/details/{clerk.id}?done=saved")
     assert "bob" in (await visit(admin, choosing)).text
