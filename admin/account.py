@@ -21,6 +21,7 @@ from admin.office import BOTH, GET, POST, Office
 from admin.pages import root_of
 from admin.signing_in import THEMES, VERDICTS, SignIn, staff_of
 from admin.throttling import SECOND_STEP, login_claims
+from admin.translating import gettext, marked
 from admin.writing import sentence
 from domain.cache.throttling import Claim
 from domain.clock import now
@@ -38,9 +39,12 @@ from domain.identity.second_factors import (
 from domain.identity.signing_in import check_password, rotate_session, set_password
 from domain.identity.ties import ExternalIdentity
 
-_WRONG_PASSWORD: Final = "This is not your present password."  # noqa: S105 - a sentence
-_NO_KEYS: Final = "A second step needs TRADEKEEP_ENCRYPTION_KEYS: ask whoever runs the server."
+_WRONG_PASSWORD: Final = marked("This is not your present password.")
+_NO_KEYS: Final = marked(
+    "A second step needs TRADEKEEP_ENCRYPTION_KEYS: ask whoever runs the server."
+)
 _QUIET_ZONE: Final = 4
+_WISHES: Final = frozenset({"theme", "language"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +109,15 @@ class AccountPages:
         name = staff_of(request).user.username
         claims = login_claims(request, name)
         if await self.sign_in.throttle.attempt(*claims):
-            return await self._account(request, {"password": "Too many attempts. Wait a little."})
+            return await self._account(
+                request, {"password": gettext("Too many attempts. Wait a little.")}
+            )
         present, new = str(form.get("present", "")), str(form.get("password", ""))
         try:
             async with self._writing(request) as unit:
                 user = await check_password(unit, name, present)
                 if user is None:
-                    return await self._account(request, {"password": _WRONG_PASSWORD})
+                    return await self._account(request, {"password": gettext(_WRONG_PASSWORD)})
                 await set_password(unit, user, new, kept=self._session(request).id)
                 token = await rotate_session(unit, self._token(request))
         except InvalidData as refused:
@@ -146,7 +152,7 @@ class AccountPages:
         staff = staff_of(request)
         claim = Claim(SECOND_STEP, str(staff.user.id))
         if await self.sign_in.throttle.attempt(claim):
-            return "Too many attempts. Wait five minutes.", None
+            return gettext("Too many attempts. Wait five minutes."), None
         async with self._writing(request) as unit:
             user = await self._user(unit, request)
             verdict, codes = await finish_enrolment(
@@ -157,7 +163,7 @@ class AccountPages:
                     user, at=now(), reason="second step added", kept=self._session(request).id
                 )
         if not verdict.is_good:
-            return VERDICTS[verdict], None
+            return gettext(VERDICTS[verdict]), None
         await self.sign_in.throttle.forgive(claim)
         return "", codes
 
@@ -211,11 +217,13 @@ class AccountPages:
     # ── wishes ───────────────────────────────────────────────────────────────────────────────
 
     async def wishes(self, request: Request) -> Response:
-        """Keep the time zone and the theme."""
+        """Keep the time zone, the theme and the language."""
         form = await request.form(max_files=0, max_fields=5)
         zone, theme = str(form.get("timezone", "")), str(form.get("theme", ""))
+        known = self.office.pages.languages.named(str(form.get("language", "")))
+        language = known.tag if known else ""
         if zone not in zoneinfo.available_timezones():
-            error = "Time zone must be a name such as Europe/Berlin."
+            error = gettext("Time zone must be a name such as Europe/Berlin.")
             return await self._account(request, {"wishes": error})
         user_id = staff_of(request).user.id
         async with self._writing(request) as unit:
@@ -223,8 +231,9 @@ class AccountPages:
             stored = await unit.preferences.find(user_id)
             if stored is None:
                 stored = unit.preferences.add(UserPreferences(user_id=user_id))
-            kept = {name: value for name, value in stored.settings.items() if name != "theme"}
-            stored.settings = kept | ({"theme": theme} if theme in THEMES else {})
+            kept = {name: value for name, value in stored.settings.items() if name not in _WISHES}
+            wished = {"theme": theme if theme in THEMES else "", "language": language}
+            stored.settings = kept | {name: value for name, value in wished.items() if value}
         return self._back(request)
 
     # ── what they share ──────────────────────────────────────────────────────────────────────
@@ -249,6 +258,7 @@ class AccountPages:
                 "codes_left": await unit.recovery_codes.unused(user.id),
             }
         context |= {"errors": errors or {}, "own": self._session(request).id, "themes": THEMES}
+        context |= {"languages": list(self.office.pages.languages)}
         context |= {"zones": sorted(zoneinfo.available_timezones()), "present": now()}
         status = 422 if errors else 200
         return self.office.pages.render(request, "account.html", context, status=status)

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from admin.translating import marked
 from domain.alerts import events, rules
 from domain.clock import now
 from domain.database import Worker
@@ -64,13 +65,39 @@ async def _revoke(unit: Worker, record: Any, _: User) -> None:
 
 
 ALERTS: Final = (
-    BulkAction("pause", "Pause", "Stop watching these rules for now?", _pause, "answer"),
-    BulkAction("resume", "Resume", "Watch these rules again, afresh?", _resume, "answer"),
-    BulkAction("cancel", "Cancel", "End these rules? Their history stays.", _cancel, "answer"),
+    BulkAction(
+        "pause", marked("Pause"), marked("Stop watching these rules for now?"), _pause, "answer"
+    ),
+    BulkAction(
+        "resume", marked("Resume"), marked("Watch these rules again, afresh?"), _resume, "answer"
+    ),
+    BulkAction(
+        "cancel",
+        marked("Cancel"),
+        marked("End these rules? Their history stays."),
+        _cancel,
+        "answer",
+    ),
 )
 ALERT_EVENTS: Final = (
-    BulkAction("acknowledge", "Acknowledge", "Have you seen these events?", _acknowledge, "answer"),
-    BulkAction("resolve", "Resolve", "Is the cause of these events gone?", _resolve, "answer"),
+    BulkAction(
+        "acknowledge",
+        marked("Acknowledge"),
+        marked("Have you seen these events?"),
+        _acknowledge,
+        "answer",
+    ),
+    BulkAction(
+        "resolve",
+        marked("Resolve"),
+        marked("Is the cause of these events gone?"),
+        _resolve,
+        "answer",
+    ),
 )
-SESSIONS: Final = (BulkAction("revoke", "Revoke", "End these logins?", _end, "revoke"),)
-API_KEYS: Final = (BulkAction("revoke", "Revoke", "End these keys?", _revoke, "revoke"),)
+SESSIONS: Final = (
+    BulkAction("revoke", marked("Revoke"), marked("End these logins?"), _end, "revoke"),
+)
+API_KEYS: Final = (
+    BulkAction("revoke", marked("Revoke"), marked("End these keys?"), _revoke, "revoke"),
+)

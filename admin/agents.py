@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from admin.records import RecordView, Related
+from admin.translating import gettext, word
 from domain.agents.models import Agent, AgentAnalytics, Conversation, Message, Standing
 from domain.database import Reader
 
@@ -35,7 +36,7 @@ class StandingView(RecordView, model=Standing):
 
     def heading(self, record: Any) -> str:
         """Return ``Standing of Grok``."""
-        return f"Standing of {record.agent}"
+        return gettext("Standing of %(agent)s", agent=record.agent)
 
 
 class AgentView(RecordView, model=Agent):
@@ -102,7 +103,12 @@ class MessageView(RecordView, model=Message):
 
     def heading(self, record: Any) -> str:
         """Return ``Assistant, message 4 of Orders``."""
-        return f"{record.role.capitalize()}, message {record.sequence} of {record.conversation}"
+        return gettext(
+            "%(role)s, message %(number)s of %(conversation)s",
+            role=word(record.role).capitalize(),
+            number=record.sequence,
+            conversation=record.conversation,
+        )
 
 
 class AgentAnalyticsView(RecordView, model=AgentAnalytics):
@@ -117,7 +123,7 @@ class AgentAnalyticsView(RecordView, model=AgentAnalytics):
 
     def heading(self, record: Any) -> str:
         """Return ``Analysis of Grok``."""
-        return f"Analysis of {record.agent}"
+        return gettext("Analysis of %(agent)s", agent=record.agent)
 
 
 VIEWS = (StandingView, AgentView, ConversationView, MessageView, AgentAnalyticsView)

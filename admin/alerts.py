@@ -6,7 +6,8 @@ from sqlalchemy import ColumnElement, func, select
 
 from admin.actions import ALERT_EVENTS, ALERTS
 from admin.records import RecordView, Related
-from admin.rendering import show, words
+from admin.rendering import show
+from admin.translating import gettext, word
 from domain.alerts.models import Alert, AlertEvent
 from domain.market.models import Instrument
 
@@ -81,9 +82,9 @@ class AlertView(RecordView, model=Alert):
     def heading(self, record: Any) -> str:
         """Return ``Breakout: AAPL price crosses above 190``."""
         what = [record.instrument, record.alert_type, record.condition]
-        rule = " ".join(words(str(word)) for word in what if word is not None)
+        rule = " ".join(word(str(part)) for part in what if part is not None)
         limits = [record.threshold, record.threshold_high]
-        shown = " to ".join(show(limit).text for limit in limits if limit is not None)
+        shown = gettext(" to ").join(show(limit).text for limit in limits if limit is not None)
         return f"{record.name}: {rule} {shown}".rstrip()
 
     def search_condition(self, text: str) -> ColumnElement[bool]:

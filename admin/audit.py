@@ -6,6 +6,7 @@ from urllib.parse import quote
 from sqlalchemy import ColumnElement
 
 from admin.records import REFERENCES, RecordView
+from admin.translating import gettext, word
 from domain.audit.models import AuditEntry, Seal
 
 
@@ -32,8 +33,12 @@ class AuditEntryView(RecordView, model=AuditEntry):
 
     def heading(self, record: Any) -> str:
         """Return ``update of trading.portfolios``."""
-        about = f" of {record.table_name}" if record.table_name else ""
-        return f"{record.action}{about} by {record.actor}"
+        action, actor, table = word(record.action), record.actor, record.table_name
+        if table:
+            return gettext(
+                "%(action)s of %(table)s by %(actor)s", action=action, table=table, actor=actor
+            )
+        return gettext("%(action)s by %(actor)s", action=action, actor=actor)
 
     def place_of(self, record: AuditEntry) -> str:
         """Return the address of the history of the record that an entry is about, or nothing."""
@@ -56,7 +61,7 @@ class SealView(RecordView, model=Seal):
 
     def heading(self, record: Any) -> str:
         """Return ``Seal 12``."""
-        return f"Seal {record.number}"
+        return gettext("Seal %(number)s", number=record.number)
 
 
 VIEWS = (AuditEntryView, SealView)

@@ -15,6 +15,7 @@ from admin.looking_up import labels_of
 from admin.office import BOTH, POST, Office, for_writers
 from admin.pages import root_of
 from admin.signing_in import staff_of
+from admin.translating import gettext, marked
 from admin.writing import Draft
 from domain.errors import (
     ConflictingTrade,
@@ -30,21 +31,31 @@ from domain.trading.terms import Side
 _SIDES: Final = tuple((str(side), str(side)) for side in Side)
 
 _ECONOMICS: Final[tuple[Field, ...]] = (
-    ChoiceField("side", "Side", "Direction of the trade", is_required=True, choices=_SIDES),
-    DecimalField("quantity", "Quantity", "Units or contracts, positive", is_required=True),
-    DecimalField("price", "Price", "Quote currency a unit", is_required=True),
-    InstantField("executed_at", "Executed at", "With its offset from UTC", is_required=True),
-    DecimalField("commission", "Commission", "Positive is a cost"),
-    DecimalField("fees", "Fees", "Exchange and regulatory fees"),
-    TextField("description", "Note", "Why, for whoever reads the history"),
+    ChoiceField(
+        "side", marked("Side"), marked("Direction of the trade"), is_required=True, choices=_SIDES
+    ),
+    DecimalField(
+        "quantity", marked("Quantity"), marked("Units or contracts, positive"), is_required=True
+    ),
+    DecimalField("price", marked("Price"), marked("Quote currency a unit"), is_required=True),
+    InstantField(
+        "executed_at", marked("Executed at"), marked("With its offset from UTC"), is_required=True
+    ),
+    DecimalField("commission", marked("Commission"), marked("Positive is a cost")),
+    DecimalField("fees", marked("Fees"), marked("Exchange and regulatory fees")),
+    TextField("description", marked("Note"), marked("Why, for whoever reads the history")),
 )
 _COSTS: Final = frozenset({"commission", "fees"})
 _PLACES: Final[tuple[Field, ...]] = (
-    ReferenceField("portfolio_id", "Portfolio", "", is_required=True, target="portfolios"),
-    ReferenceField("instrument_id", "Instrument", "", is_required=True, target="instruments"),
+    ReferenceField("portfolio_id", marked("Portfolio"), "", is_required=True, target="portfolios"),
+    ReferenceField(
+        "instrument_id", marked("Instrument"), "", is_required=True, target="instruments"
+    ),
 )
 _IDENTITY: Final[tuple[Field, ...]] = (
-    TextField("external_id", "Broker's id", "Sending the same id again books nothing"),
+    TextField(
+        "external_id", marked("Broker's id"), marked("Sending the same id again books nothing")
+    ),
 )
 
 
@@ -101,7 +112,7 @@ class Booking:
         changed = draft.changed()
         values = draft.values(changed)
         if not changed:
-            draft.errors[""] = "Nothing differs from what is booked."
+            draft.errors[""] = gettext("Nothing differs from what is booked.")
         if not draft.errors:
             new_id = await self._try(draft, lambda: self._correct(request, trade_id, values))
             if new_id is not None:
@@ -141,13 +152,14 @@ class Booking:
     async def _new(self, request: Request, draft: Draft) -> Response:
         async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
             draft.labels = await labels_of(unit, draft.fields, draft.texts)
-        return self._form(request, draft, "New trade", "trades/list")
+        return self._form(request, draft, gettext("New trade"), "trades/list")
 
     def _correction(self, request: Request, trade_id: UUID, draft: Draft) -> Response:
-        return self._form(request, draft, "Correct trade", f"trades/details/{trade_id}")
+        return self._form(request, draft, gettext("Correct trade"), f"trades/details/{trade_id}")
 
     def _form(self, request: Request, draft: Draft, title: str, back: str) -> Response:
         context = {"draft": draft, "title": title, "back": f"{root_of(request)}/{back}"}
+        context["is_correction"] = back != "trades/list"
         status = 422 if draft.errors else 200
         return self.office.pages.render(request, "booking.html", context, status=status)
 

@@ -13,6 +13,7 @@ from admin.looking_up import labels_of
 from admin.office import BOTH, POST, Office, for_writers
 from admin.pages import root_of
 from admin.signing_in import staff_of
+from admin.translating import marked
 from admin.uploads import Upload, Uploads
 from admin.writing import Draft, sentence
 from domain.errors import InvalidData, NotFound
@@ -20,13 +21,13 @@ from domain.trading.importing.booking import BrokerFile, ImportReport, import_fi
 from domain.trading.importing.formats import FORMATS
 
 _BROKERS: Final = (
-    ("tastytrade", "tastytrade: transaction history (CSV)"),
-    ("ibkr-flex", "Interactive Brokers: Flex query (XML)"),
-    ("csv", "Any broker: CSV with the documented heading"),
+    ("tastytrade", marked("tastytrade: transaction history (CSV)")),
+    ("ibkr-flex", marked("Interactive Brokers: Flex query (XML)")),
+    ("csv", marked("Any broker: CSV with the documented heading")),
 )
 _FIELDS: Final = (
-    ReferenceField("portfolio_id", "Portfolio", "", is_required=True, target="portfolios"),
-    ChoiceField("broker", "Broker", "", is_required=True, choices=_BROKERS),
+    ReferenceField("portfolio_id", marked("Portfolio"), "", is_required=True, target="portfolios"),
+    ChoiceField("broker", marked("Broker"), "", is_required=True, choices=_BROKERS),
 )
 _SHOWN: Final = 500
 """Refused rows that a page lists."""

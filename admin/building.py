@@ -7,14 +7,19 @@ A row's inputs are named by its place in the tree: ``f-0``, ``o-0`` and ``v-0`` 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from gettext import GNUTranslations
+from html import escape
 from typing import Final
 
+from markupsafe import Markup
 from starlette.datastructures import QueryParams
 
 from admin.conditions import OPERATORS, Condition, Group, kind_of
 from admin.fields import Field
 from admin.indexes import leading, trigrams
 from admin.records import RecordView
+from admin.translating import label, language, word
 from domain.errors import InvalidData
 
 MARK: Final = "build"
@@ -103,7 +108,7 @@ def offered(view: RecordView, *, is_small: bool) -> list[Offered]:
         for item in view.fields(view.visible())
     ]
     shown = [item for item in found if item.is_quick or is_small]
-    return sorted(shown, key=lambda item: (not item.is_quick, item.label))
+    return sorted(shown, key=lambda item: (not item.is_quick, label(item.label)))
 
 
 def _offered(view: RecordView, field: Field, *, is_quick: bool, may_contain: bool) -> Offered:
@@ -119,6 +124,38 @@ def _offered(view: RecordView, field: Field, *, is_quick: bool, may_contain: boo
         target=field.target,
         is_quick=is_quick,
     )
+
+
+def options_of(columns: Sequence[Offered], chosen: str, root: str) -> Markup:
+    """Return the columns that a condition may be about.
+
+    Args:
+        columns: What is offered.
+        chosen: The attribute that the condition is about.
+        root: Where the admin is mounted.
+    """
+    found = [
+        f"<option{' selected' if name == chosen else ''}{rest}"
+        for name, rest in _options(tuple(columns), root, language().words)
+    ]
+    return Markup("".join(found))  # noqa: S704 - every part is escaped
+
+
+@lru_cache(maxsize=256)
+def _options(
+    columns: tuple[Offered, ...], root: str, _words: GNUTranslations | None
+) -> Sequence[tuple[str, str]]:
+    """Return each column with the rest of its option: the same for every line in a language."""
+    return [(item.name, _option(item, root)) for item in columns]
+
+
+def _option(item: Offered, root: str) -> str:
+    choices = "|".join(f"{value}={word(shown_as)}" for value, shown_as in item.choices)
+    lookup = f"{root}/{item.target}/lookup" if item.target else ""
+    parts = (("value", item.name), ("data-kind", item.kind), ("data-operators", item.operators))
+    given = [*parts, ("data-lookup", lookup), ("data-choices", choices)]
+    attributes = "".join(f' {name}="{escape(text)}"' for name, text in given if text)
+    return f"{attributes}>{escape(label(item.label))}</option>"
 
 
 def _quick(view: RecordView) -> set[str]:

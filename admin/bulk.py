@@ -24,6 +24,8 @@ from admin.pages import root_of
 from admin.records import RecordView
 from admin.running import change, deletion, run_on
 from admin.signing_in import staff_of
+from admin.translating import gettext, marked
+from admin.writing import explained
 from domain.database import Repositories, Worker
 from domain.errors import InvalidData
 from domain.identity.models import BulkItem, BulkRun, ItemOutcome, RunStatus
@@ -63,20 +65,28 @@ class Choice:
         return view.rows(unit).query(*chosen).order_by(*self.listing.ordering())
 
 
+async def _never(_: Worker, record: Any, __: Any) -> object:
+    raise InvalidData("action", type(record).__name__, "be one of the table's own")
+
+
+EDITING: Final = BulkAction("edit", marked("Edit one field"), marked("Write this to them?"), _never)
+DELETING: Final = BulkAction(
+    "delete",
+    marked("Delete"),
+    marked("Delete these records? What belongs to them goes with them."),
+    _never,
+)
+
+
 def actions_of(request: Request, view: RecordView) -> list[BulkAction]:
     """Return what a member of staff may have done to records of `view`."""
     staff = staff_of(request)
     declared = [action for action in view.bulk_actions if staff.may(view.identity, action.power)]
     if view.may_edit(request):
-        declared.append(BulkAction("edit", "Edit one field", "Write this to them?", _never))
+        declared.append(EDITING)
     if view.may_delete(request):
-        question = "Delete these records? What belongs to them goes with them."
-        declared.append(BulkAction("delete", "Delete", question, _never))
+        declared.append(DELETING)
     return declared
-
-
-async def _never(_: Worker, record: Any, __: Any) -> object:
-    raise InvalidData("action", type(record).__name__, "be one of the table's own")
 
 
 def _work(view: RecordView, action: BulkAction, params: dict[str, str]) -> Work:
@@ -153,11 +163,11 @@ class Bulk:
         try:
             work = _work(view, choice.action, choice.params)
         except InvalidData as invalid:
-            return await self._question(request, choice, error=f"{invalid}.")
+            return await self._question(request, choice, error=explained(invalid))
         async with self.office.db.transaction(staff=staff_of(request).name) as unit:
             keys = await _keys(unit, choice)
             if str(len(keys)) != form.get("count"):
-                error = "The list changed meanwhile: look at the number again."
+                error = gettext("The list changed meanwhile: look at the number again.")
                 return await self._question(request, choice, error=error)
             run_id = await _write_down(unit, choice, keys, owner=staff_of(request).user.id)
         await self._begin(run_id, view, work)
@@ -172,7 +182,9 @@ class Bulk:
             )
             items = await unit.bulk_items.all(skipped.order_by(BulkItem.position).limit(_SHOWN))
         view = self._view(run)
+        known = {action.name: action.label for action in (*view.bulk_actions, EDITING, DELETING)}
         context = {"run": run, "view": view, "items": items, "statuses": RunStatus}
+        context["label"] = known.get(run.action, run.action)
         response = self.office.pages.render(request, "run.html", context)
         if run.status is RunStatus.RUNNING:
             response.headers["refresh"] = "2"

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from admin.rendering import number
+from admin.translating import gettext, month_name, weekday_name
 
 _DAYS: Final = 371
 """Fifty-three weeks: a year, whatever the day it begins on."""
@@ -14,7 +15,8 @@ _DAYS: Final = 371
 _SIZE, _GAP = 11, 3
 _LEFT, _TOP = 30, 16
 _STEPS: Final = 4
-_WEEKDAYS: Final = ("Mon", "", "Wed", "", "Fri", "", "")
+_NAMED: Final = (0, 2, 4)
+"""The weekdays that are named: every second line has room for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def calendar_of(profits: Sequence[tuple[date, Decimal]]) -> Calendar | None:
 
 
 def _named() -> list[tuple[int, str]]:
-    return [(at, name) for at, name in enumerate(_WEEKDAYS) if name]
+    return [(at, weekday_name(at)) for at in _NAMED]
 
 
 def _square(day: date, profit: Decimal, start: date, largest: Decimal) -> Square:
@@ -116,7 +118,7 @@ def _months(start: date, weeks: int) -> list[tuple[int, str]]:
     for week in range(weeks):
         day = start + timedelta(days=week * 7)
         if day.month != last and week + 2 <= weeks:
-            found.append((_LEFT + week * (_SIZE + _GAP), f"{day:%b}"))
+            found.append((_LEFT + week * (_SIZE + _GAP), month_name(day.month)))
             last = day.month
     # A month that begins in the second column would write over the first.
     crowded = len(found) > 1 and found[1][0] - found[0][0] < 2 * (_SIZE + _GAP)
@@ -125,4 +127,5 @@ def _months(start: date, weeks: int) -> list[tuple[int, str]]:
 
 def _words(item: tuple[date, Decimal]) -> str:
     day, profit = item
-    return f"{day:%d %b %Y}: {number(profit, 'net').text}"
+    parts = {"day": f"{day:%d}", "month": month_name(day.month), "year": f"{day:%Y}"}
+    return f"{gettext('%(day)s %(month)s %(year)s', **parts)}: {number(profit, 'net').text}"

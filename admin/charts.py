@@ -10,6 +10,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 from admin.rendering import number
+from admin.translating import month_name
 
 WIDTH: Final = 1_000
 HEIGHT: Final = 260
@@ -112,7 +113,10 @@ def line_chart(points: Sequence[tuple[datetime, Decimal]]) -> Line | None:
     area = f"{path} L{pixels[-1][0]:.1f},{floor} L{pixels[0][0]:.1f},{floor} Z"
     quarters = [chosen[len(chosen) * part // 4] for part in range(4)]
     days = [
-        Tick(_LEFT + (at.timestamp() - first) / span * (WIDTH - _LEFT - _RIGHT), f"{at:%b %Y}")
+        Tick(
+            _LEFT + (at.timestamp() - first) / span * (WIDTH - _LEFT - _RIGHT),
+            f"{month_name(at.month)} {at:%Y}",
+        )
         for at, _ in quarters
     ]
     zero = heights.y(Decimal(0)) if heights.low < 0 < heights.high else None
@@ -136,12 +140,12 @@ def bar_chart(months: Sequence[tuple[date, Decimal]]) -> Bars | None:
                 width=slot * 0.76,
                 height=max(abs(y - zero), 1.0) if value else 0.0,
                 kind="positive" if value >= 0 else "negative",
-                title=f"{month:%B %Y}: {number(value, 'net').text}",
+                title=f"{month_name(month.month)} {month:%Y}: {number(value, 'net').text}",
             )
         )
     step = -(-len(months) // _MOST_LABELS)
     labels = [
-        Tick(_LEFT + index * slot + slot / 2, f"{month:%b %y}")
+        Tick(_LEFT + index * slot + slot / 2, f"{month_name(month.month)} {month:%y}")
         for index, (month, _) in enumerate(months)
         if index % step == 0
     ]

@@ -8,7 +8,6 @@ one of ``, ( ) | "`` stands in double quotes; several values are separated by ``
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -25,6 +24,7 @@ from sqlalchemy import (
     true,
 )
 
+from admin.days import instants_of
 from admin.fields import (
     BooleanField,
     ChoiceField,
@@ -38,7 +38,7 @@ from admin.fields import (
     ReferenceField,
 )
 from admin.records import RecordView
-from admin.rendering import zone_of
+from admin.translating import marked
 from domain.errors import InvalidData
 
 VERSION: Final = "1"
@@ -82,18 +82,18 @@ _ALL: Final = _EQUAL | {"boolean", "structure"}
 OPERATORS: Final = {
     item.word: item
     for item in (
-        Operator("is", "is", _EQUAL | {"boolean"}),
-        Operator("not", "is not", _EQUAL),
-        Operator("any", "is any of", _EQUAL - _ORDERED | {"number"}, 1, _MOST_VALUES),
-        Operator("begins", "begins with", frozenset({"text"})),
-        Operator("contains", "contains", frozenset({"text"})),
-        Operator("lt", "less than, before", _ORDERED),
-        Operator("gt", "more than, after", _ORDERED),
-        Operator("from", "at least, from", _ORDERED),
-        Operator("to", "at most, until", _ORDERED),
-        Operator("between", "between (both included)", _ORDERED, 2, 2),
-        Operator("empty", "is empty", _ALL, 0, 0),
-        Operator("filled", "is not empty", _ALL, 0, 0),
+        Operator("is", marked("is"), _EQUAL | {"boolean"}),
+        Operator("not", marked("is not"), _EQUAL),
+        Operator("any", marked("is any of"), _EQUAL - _ORDERED | {"number"}, 1, _MOST_VALUES),
+        Operator("begins", marked("begins with"), frozenset({"text"})),
+        Operator("contains", marked("contains"), frozenset({"text"})),
+        Operator("lt", marked("less than, before"), _ORDERED),
+        Operator("gt", marked("more than, after"), _ORDERED),
+        Operator("from", marked("at least, from"), _ORDERED),
+        Operator("to", marked("at most, until"), _ORDERED),
+        Operator("between", marked("between (both included)"), _ORDERED, 2, 2),
+        Operator("empty", marked("is empty"), _ALL, 0, 0),
+        Operator("filled", marked("is not empty"), _ALL, 0, 0),
     )
 }
 """Every operator, by its word."""
@@ -363,28 +363,13 @@ class Span:
 def _span(view: RecordView, field: Field, text: str, zone: str) -> Span:
     value = text.strip()
     if isinstance(field, InstantField) and _DAY.fullmatch(value):
-        return Span(*day_bounds(field.name, value, zone))
+        return Span(*instants_of(field.name, value, zone))
     read = _value(field, value)
     type_ = view.mapper.column_attrs[field.name].columns[0].type
     is_small = isinstance(type_, Integer) and not isinstance(type_, BigInteger)
     if is_small and abs(read) >= 2**31:
         raise InvalidData(field.name, text, "be a smaller number")
     return Span(read)
-
-
-def day_bounds(name: str, text: str, zone: str) -> tuple[datetime, datetime]:
-    """Return the instants at which a day begins and ends for the reader.
-
-    Raises:
-        InvalidData: It is no day.
-    """
-    try:
-        day = date.fromisoformat(text)
-        begins = (day, day + timedelta(days=1))
-        start, end = (datetime.combine(at, time(0), zone_of(zone)).astimezone(UTC) for at in begins)
-    except (ValueError, OverflowError):
-        raise InvalidData(name, text, "be a day such as 2026-01-31") from None
-    return start, end
 
 
 def _is(column: Any, at: Span) -> Any:

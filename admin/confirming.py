@@ -15,6 +15,7 @@ from admin.pages import root_of
 from admin.shielding import is_local_path
 from admin.signing_in import SignIn, staff_of
 from admin.throttling import login_claims
+from admin.translating import gettext
 from domain.identity.signing_in import check_password, rotate_session
 
 
@@ -54,10 +55,10 @@ class Confirming:
         name = staff_of(request).user.username
         claims = login_claims(request, name)
         if wait := await self.sign_in.throttle.attempt(*claims):
-            return self._form(request, error="Too many attempts.", wait=wait)
+            return self._form(request, error=gettext("Too many attempts."), wait=wait)
         token = await self._renewed(request, name, str(form.get("password", "")))
         if token is None:
-            return self._form(request, error="This is not your password.")
+            return self._form(request, error=gettext("This is not your password."))
         await self.sign_in.throttle.forgive(claims[0])
         for claim in claims[1:]:
             await self.sign_in.throttle.give_back(claim)

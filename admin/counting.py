@@ -7,7 +7,8 @@ from sqlalchemy import func, select, text
 
 from admin.listing import Listing
 from admin.ordering import SMALL, is_served, words_of
-from domain.db.estimating import Estimate, estimate, stored_rows
+from admin.translating import gettext
+from domain.db.estimating import Estimate, estimate
 from domain.db.repository import AnySelect
 from domain.db.unit import Unit
 from domain.errors import InvalidData
@@ -20,16 +21,20 @@ _CHEAP: Final = 25_000.0
 """What an exact count may cost, in the planner's units: some 100 ms."""
 
 
-async def measured(unit: Unit, listing: Listing) -> Estimate:
-    """Return about how many records a list has, and what counting them costs."""
+async def measured(unit: Unit, listing: Listing, stored: int | None) -> Estimate:
+    """Return about how many records a list has, and what counting them costs.
+
+    Args:
+        unit: Any unit.
+        listing: The list.
+        stored: About how many records the table has; None while nobody knows.
+    """
     if _is_limited(unit, listing):
         # The planner's numbers are of all tenants: limited staff are told what is counted alone.
         return Estimate(await _count_up_to(unit, listing, COUNTED + 1), 0)
-    if not listing.is_filtered:
+    if not listing.is_filtered and stored is not None and stored > COUNTED:
         # Planning a question about hundreds of partitions costs more than reading the statistics.
-        rows = await stored_rows(unit.session, listing.view.table.fullname)
-        if rows is not None and rows > COUNTED:
-            return Estimate(rows, float("inf"))
+        return Estimate(stored, float("inf"))
     return await estimate(unit.session, _keys_only(unit, listing))
 
 
@@ -78,8 +83,12 @@ class Count:
 
     def __str__(self) -> str:
         if self.is_least:
-            return f"at least {self.rows:,}"
-        return f"{self.rows:,}" if self.is_exact else f"about {self.rows:,}"
+            return gettext("at least %(count)s", count=f"{self.rows:,}")
+        return (
+            f"{self.rows:,}"
+            if self.is_exact
+            else gettext("about %(count)s", count=f"{self.rows:,}")
+        )
 
 
 async def count_roughly(unit: Unit, listing: Listing, expected: Estimate) -> Count:

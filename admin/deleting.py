@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from admin.addressing import identifier
 from admin.records import REFERENCES, RecordView
+from admin.translating import gettext
 from domain.db.unit import Unit
 
 _COUNTED: Final = 1_000
@@ -55,7 +56,9 @@ class Group:
     @property
     def count(self) -> str:
         """How many, in words."""
-        return f"{self.number:,}" if self.number <= _COUNTED else f"more than {_COUNTED:,}"
+        if self.number <= _COUNTED:
+            return f"{self.number:,}"
+        return gettext("more than %(count)s", count=f"{_COUNTED:,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,7 @@ async def _named(unit: Unit, table: Table, rows: _Rows) -> Sequence[tuple[str, s
 
 def _called(table: Table) -> str:
     target = REFERENCES.get(table.fullname)
-    return target.name_plural if target else table.name.replace("_", " ")
+    return gettext(target.name_plural) if target else table.name.replace("_", " ")
 
 
 def _key_values(view: RecordView, record: Any) -> Iterator[tuple[Any, Any]]:

@@ -13,9 +13,10 @@ from admin.listing import Head, Listing
 from admin.markup import Row
 from admin.naming import Names, names_of
 from admin.paging import read_page
-from admin.records import REFERENCES, RecordView, Related
+from admin.records import RecordView, Related, view_named
 from admin.rendering import Cell, show
 from admin.structures import Node, structure
+from admin.translating import gettext
 from domain.db.unit import Unit
 from domain.errors import NotFound
 
@@ -143,7 +144,6 @@ async def read_details(unit: Unit, view: RecordView, key: Any, *, zone: str, roo
     lines = [_line(view, record, name, names, zone=zone, root=root) for name in view.visible()]
     said = [line for line in lines if line.name not in _BOOKKEEPING and not line.is_empty]
     own = identifier(view, record)
-    seen = {other.identity for other in REFERENCES.values()}
     return Details(
         record=record,
         title=view.heading(record),
@@ -153,26 +153,31 @@ async def read_details(unit: Unit, view: RecordView, key: Any, *, zone: str, roo
         empty=[line for line in lines if line.name not in _BOOKKEEPING and line.is_empty],
         kept=[line for line in lines if line.name in _BOOKKEEPING],
         related=[
-            (item.label, f"{root}/{item.identity}/list?{urlencode(_narrowed(item, record, own))}")
+            (
+                gettext(item.label),
+                f"{root}/{item.identity}/list?{urlencode(_narrowed(item, record, own))}",
+            )
             for item in view.related
-            if item.identity in seen
+            if view_named(item.identity)
         ],
         parts=await _parts(unit, view, record, zone=zone, root=root),
     )
 
 
 async def _parts(unit: Unit, view: RecordView, record: Any, *, zone: str, root: str) -> list[Part]:
-    views = {other.identity: other for other in REFERENCES.values()}
     parts = []
     for item in view.related:
-        if item.is_shown and item.identity in views:
+        other = view_named(item.identity) if item.is_shown else None
+        if other is not None:
             query = _narrowed(item, record, identifier(view, record))
-            listing = Listing(views[item.identity], QueryParams(query), zone)
-            page = await read_page(unit, listing, root, size=PART_SIZE, is_measured=False)
+            listing = Listing(other, QueryParams(query), zone)
+            page = await read_page(unit, listing, root, size=PART_SIZE)
             link = f"{root}/{item.identity}/list?{urlencode(query)}"
             if page.rows:
                 heads = listing.heads(is_sortable=False)
-                parts.append(Part(item.label, link, heads, page.rows, is_all=not page.after))
+                parts.append(
+                    Part(gettext(item.label), link, heads, page.rows, is_all=not page.after)
+                )
     return parts
 
 

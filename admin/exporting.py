@@ -20,6 +20,7 @@ from admin.permits import require
 from admin.records import RecordView
 from admin.signing_in import staff_of
 from admin.spreadsheets import XlsxWriter
+from admin.translating import marked
 from admin.writing_out import CsvWriter, JsonWriter
 from domain.audit.recording import record
 from domain.clock import now
@@ -27,7 +28,9 @@ from domain.database import Database
 from domain.errors import InvalidData
 from domain.identity.permissions import Action
 
-_BATCH: Final = 2_000
+_BATCH: Final = 250
+"""Rows that are written at once: other requests wait so long, some ten milliseconds."""
+
 _MOST_KEYS: Final = 1_000
 
 
@@ -68,25 +71,27 @@ FORMATS: Final[Mapping[str, Format]] = {
     "csv": Format(
         "CSV",
         "text/csv; charset=utf-8",
-        "For any program. Text that a spreadsheet would run begins with an apostrophe.",
+        marked("For any program. Text that a spreadsheet would run begins with an apostrophe."),
         lambda names, _: CsvWriter(names),
     ),
     "xlsx": Format(
         "XLSX",
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-        "For spreadsheets. Numbers of more than 15 digits are text, so that none is rounded.",
+        marked(
+            "For spreadsheets. Numbers of more than 15 digits are text, so that none is rounded."
+        ),
         XlsxWriter,
     ),
     "json": Format(
         "JSON",
         "application/json",
-        "One array. Amounts and times are text, so that no digit is lost.",
+        marked("One array. Amounts and times are text, so that no digit is lost."),
         lambda names, _: JsonWriter(names, is_lines=False),
     ),
     "jsonl": Format(
         "JSON Lines",
         "application/jsonl; charset=utf-8",
-        "One object a line, for programs that read as it comes.",
+        marked("One object a line, for programs that read as it comes."),
         lambda names, _: JsonWriter(names, is_lines=True),
     ),
 }

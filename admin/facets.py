@@ -8,6 +8,7 @@ from sqlalchemy import func, select, text
 
 from admin.fields import Field
 from admin.listing import Listing
+from admin.translating import gettext
 from domain.db.unit import Unit
 
 FACETED: Final = 10_000
@@ -31,7 +32,8 @@ class Facet:
     def of(self, word: str) -> str:
         """Return how often a word occurs, as people read it."""
         count = self.counts.get(word, 0)
-        return f"at least {count:,}" if self.is_capped and count else f"{count:,}"
+        shown = f"{count:,}"
+        return gettext("at least %(count)s", count=shown) if self.is_capped and count else shown
 
 
 async def facets_of(unit: Unit, listing: Listing) -> dict[str, Facet]:

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Boolean, Column, Date, Integer, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
-from admin.rendering import words
+from admin.days import day_of
+from admin.translating import gettext, label, spaced
 from domain.clock import as_utc
 from domain.db.exact_json import parsed, written
 from domain.db.types import ClosedText, ExactNumeric, UtcDateTime
@@ -29,10 +31,10 @@ class Field:
 
     Args:
         name: The attribute.
-        label: What people read.
-        help: The column's comment: unit and meaning.
+        label: What people read, in English: pages translate it.
+        help: The column's comment: unit and meaning, in English.
         is_required: An empty text is refused.
-        choices: (value, label) pairs of a closed vocabulary.
+        choices: (value, label) pairs of a closed vocabulary, labels in English.
         target: Identity of the view whose records a foreign key points to.
     """
 
@@ -164,10 +166,7 @@ class DayField(Field):
 
     def read(self, text: str) -> date:
         """Return the day."""
-        try:
-            return date.fromisoformat(text.strip())
-        except ValueError:
-            raise InvalidData(self.name, text, "be a day such as 2026-01-31") from None
+        return day_of(self.name, text)
 
 
 class ChoiceField(Field):
@@ -251,8 +250,9 @@ _KINDS: Final[tuple[tuple[type[Any], type[Field]], ...]] = (
 )
 
 
+@cache
 def field_for(column: Column[Any], *, target: str = "") -> Field:
-    """Return the field that edits `column`.
+    """Return the field that edits `column`; pages have dozens, and they do not change.
 
     Args:
         column: A plain column.
@@ -260,8 +260,8 @@ def field_for(column: Column[Any], *, target: str = "") -> Field:
     """
     options: dict[str, Any] = {
         "name": column.key,
-        "label": label_of(column.key),
-        "help": help_of(column),
+        "label": named(column.key),
+        "help": described(column),
         "is_required": not column.nullable and column.server_default is None,
         "target": target,
         "choices": _choices(column),
@@ -276,9 +276,14 @@ def field_for(column: Column[Any], *, target: str = "") -> Field:
     return LongTextField(**options) if is_long else TextField(**options)
 
 
-def help_of(column: Column[Any]) -> str:
-    """Return what a column means; code in its comment is plain text here."""
+def described(column: Column[Any]) -> str:
+    """Return what a column means, in English; code in its comment is plain text here."""
     return (column.comment or "").replace("`", "")
+
+
+def help_of(column: Column[Any]) -> str:
+    """Return what a column means, in the language of the request."""
+    return gettext(described(column))
 
 
 LONG_TEXTS: Final = frozenset(
@@ -342,14 +347,19 @@ def _choices(column: Column[Any]) -> tuple[tuple[str, str], ...]:
         return (("yes", "yes"), ("no", "no"))
     if isinstance(column.type, ClosedText):
         members: type[StrEnum] = column.type.vocabulary
-        return tuple((member.value, words(member.value)) for member in members)
+        return tuple((member.value, spaced(member.value)) for member in members)
     return ()
 
 
 def label_of(name: str) -> str:
+    """Return ``executed_at`` as ``Ausgeführt am`` where the request is German."""
+    return label(named(name))
+
+
+def named(name: str) -> str:
     """Return ``executed_at`` as ``Executed at``; keys lose their suffix, questions their verb."""
     if name in _LABELS:
         return _LABELS[name]
     bare = name.removesuffix("_id").removeprefix("is_")
-    label = " ".join(_SPELLING.get(word, word) for word in bare.split("_"))
-    return label[:1].upper() + label[1:]
+    text = " ".join(_SPELLING.get(part, part) for part in bare.split("_"))
+    return text[:1].upper() + text[1:]

@@ -25,6 +25,7 @@ from admin.pages import root_of
 from admin.records import REFERENCES, RecordView
 from admin.rendering import Cell, instant, show
 from admin.signing_in import staff_of
+from admin.translating import gettext, marked, word
 from admin.writing import Draft
 from domain.audit.models import REDACTED, AuditEntry
 from domain.audit.policies import history_of, recorded
@@ -38,7 +39,11 @@ _PAGE: Final = 25
 _FOLDED: Final = 8
 """Values of a step that stand open; more are folded away."""
 
-_ACTIONS: Final = {"insert": "made", "update": "changed", "delete": "deleted"}
+_ACTIONS: Final = {
+    "insert": marked("made"),
+    "update": marked("changed"),
+    "delete": marked("deleted"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,10 @@ class Histories:
         """Show a deleted record and what went with it, or insert it again."""
         view, pk = self.office.view_of(request), str(request.path_params["pk"])
         if not view.may_delete(request) or not is_restorable(view):
-            raise HTTPException(405, f"{view.name_plural} are not restored here.")
+            raise HTTPException(
+                405,
+                gettext("%(names)s are not restored here.", names=gettext(view.name_plural)),
+            )
         draft = Draft([])
         if request.method == "POST":
             async with self.office.db.transaction(staff=staff_of(request).name) as unit:
@@ -180,9 +188,14 @@ async def restored_draft(unit: Unit, view: RecordView, request: Request, draft: 
         if column.name in kept:
             draft.texts[item.name] = item.write(_kept(column, kept[column.name]))
     when = instant(entry.at, staff_of(request).user.timezone).text
-    draft.about = f"Filled in from before the change at {when}. Nothing is written until you save."
+    draft.about = gettext(
+        "Filled in from before the change at %(when)s. Nothing is written until you save.",
+        when=when,
+    )
     if not draft.changed():
-        draft.about = f"The record has the values from before {when} again already."
+        draft.about = gettext(
+            "The record has the values from before %(when)s again already.", when=when
+        )
 
 
 def is_restorable(view: RecordView) -> bool:
@@ -256,7 +269,7 @@ def _kept(column: Any, value: Any) -> Any:
 
 def _called(table: str) -> str:
     view = REFERENCES.get(table)
-    return view.name_plural if view else table.partition(".")[2].replace("_", " ")
+    return gettext(view.name_plural) if view else table.partition(".")[2].replace("_", " ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +300,9 @@ class _Reading:
             raise HTTPException(404, "There is no such record.")
         history = history_of(self.view.table)
         return Timeline(
-            title=self.view.title(record) if record is not None else f"{self.view.name} (deleted)",
+            title=self.view.title(record)
+            if record is not None
+            else gettext("%(name)s (deleted)", name=gettext(self.view.name)),
             steps=await self.steps(page.items, is_there=record is not None),
             after=urlencode({"after": page.after}) if page.after else "",
             before=urlencode({"before": page.before}) if page.before else "",
@@ -343,8 +358,10 @@ class _Reading:
         return Step(
             entry=entry,
             at=instant(entry.at, staff_of(self.request).user.timezone),
-            did=_ACTIONS.get(entry.action, entry.action.replace("-", " ")),
-            who=who if not entry.impersonator else f"{entry.impersonator} as {who}",
+            did=gettext(_ACTIONS.get(entry.action, "")) or word(entry.action.replace("-", " ")),
+            who=who
+            if not entry.impersonator
+            else gettext("%(impersonator)s as %(who)s", impersonator=entry.impersonator, who=who),
             who_link=f"{root}/users/details/{entry.actor}" if entry.actor in users else "",
             differences=[
                 Difference(

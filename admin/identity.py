@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement
 
 from admin.actions import API_KEYS, SESSIONS
 from admin.records import RecordView, Related
+from admin.translating import gettext
 from domain.identity.models import (
     ApiKey,
     BulkItem,
@@ -60,7 +61,7 @@ class UserView(RecordView, model=User):
 
     def warnings(self, record: Any) -> Sequence[str]:
         """Return that an account is locked."""
-        return () if record.is_active else ("This account is locked.",)
+        return () if record.is_active else (gettext("This account is locked."),)
 
     def search_condition(self, text: str) -> ColumnElement[bool]:
         """Return the condition for login names, which are stored in lower case."""

@@ -31,6 +31,7 @@ from admin.records import RecordView
 from admin.signing_in import staff_of
 from admin.tabular import Tabular, read_file
 from admin.taking_back import take_back
+from admin.translating import gettext
 from admin.uploads import Upload, Uploads
 from admin.writing_out import CsvWriter
 from domain.database import Worker
@@ -119,7 +120,9 @@ class Importing:
     def _view_of(self, request: Request) -> RecordView:
         view = self.office.view_of(request)
         if not view.may_create(request):
-            raise HTTPException(405, f"{view.name_plural} are not made here.")
+            raise HTTPException(
+                405, gettext("%(names)s are not made here.", names=gettext(view.name_plural))
+            )
         return view
 
     async def send(self, request: Request) -> Response:
@@ -166,7 +169,9 @@ class Importing:
         staff, owner = staff_of(request).name, staff_of(request).user.id
         async with self.office.db.transaction(staff=staff) as unit:
             if not wizard.is_again and await self._earlier(unit, wizard) is not None:
-                error = "This file was imported here before. Tick “import it again” to do so."
+                error = gettext(
+                    "This file was imported here before. Tick “import it again” to do so."
+                )
                 return await self._show(request, wizard, error=error)
             report = await read_in(unit, wizard.plan, wizard.table)
             imported = None
@@ -188,7 +193,12 @@ class Importing:
             imported = await unit.table_imports.get(uuid_of(request))
             view = self.office.views[imported.view]
             if not view.may_create(request):
-                raise HTTPException(403, f"{view.name_plural} are not changed by your role.")
+                raise HTTPException(
+                    403,
+                    gettext(
+                        "%(names)s are not changed by your role.", names=gettext(view.name_plural)
+                    ),
+                )
             title = imported.filename
             reasons = await take_back(unit, imported, view)
             if reasons:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from sqlalchemy import Index, PrimaryKeyConstraint, Table, UniqueConstraint
 
@@ -24,8 +25,13 @@ class Order:
     is_plain: bool = True
 
 
-def trees(table: Table) -> Iterator[Sequence[Step]]:
-    """Yield the columns of each index over all rows that can be walked in order."""
+@cache
+def trees(table: Table) -> tuple[Sequence[Step], ...]:
+    """Return the columns of each index over all rows that can be walked in order."""
+    return tuple(_trees(table))
+
+
+def _trees(table: Table) -> Iterator[Sequence[Step]]:
     for constraint in table.constraints:
         if isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint):
             yield [(column.name, False) for column in constraint.columns]
@@ -70,16 +76,18 @@ def _walks(steps: Sequence[Step], fixed: Collection[str], asked: Sequence[Step])
     return is_led and list(asked) in (lead, turned)
 
 
-def leading(table: Table) -> set[str]:
+@cache
+def leading(table: Table) -> frozenset[str]:
     """Return the columns that an index begins with: filters on them are quick."""
     found = {steps[0][0] for steps in trees(table) if steps}
     for index in table.indexes:
         first = str(getattr(index.expressions[0], "name", None) or index.expressions[0])
         found.add(first.split(maxsplit=1)[0].strip('"').rpartition(".")[2])
-    return found & set(table.columns.keys())
+    return frozenset(found & set(table.columns.keys()))
 
 
-def trigrams(table: Table) -> set[str]:
+@cache
+def trigrams(table: Table) -> frozenset[str]:
     """Return the columns in whose texts an index finds any part."""
     found: set[str] = set()
     for index in table.indexes:
@@ -87,4 +95,4 @@ def trigrams(table: Table) -> set[str]:
         words = [str(item) for item in index.expressions]
         found |= {name for name, operator in operators.items() if "trgm" in operator}
         found |= {item.split()[0].strip('"') for item in words if "trgm" in item}
-    return found & set(table.columns.keys())
+    return frozenset(found & set(table.columns.keys()))

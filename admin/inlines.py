@@ -13,7 +13,8 @@ from starlette.requests import Request
 
 from admin.addressing import identifier, parsed_key
 from admin.looking_up import labels_of
-from admin.records import REFERENCES, Inline, RecordView
+from admin.records import Inline, RecordView, view_named
+from admin.translating import gettext
 from admin.writing import Draft, create, remove, save
 from domain.db.unit import Unit, UnitOfWork
 from domain.errors import NotFound
@@ -77,10 +78,9 @@ class Group:
 
 def groups_of(view: RecordView, request: Request) -> list[Group]:
     """Return the inlines that this member of staff may edit, without children."""
-    views = {other.identity: other for other in REFERENCES.values()}
     groups = []
     for inline in view.inlines:
-        child = views.get(inline.identity)
+        child = view_named(inline.identity)
         if child is None:
             continue
         if child.may_edit(request) or child.may_create(request):
@@ -147,7 +147,7 @@ async def _save(unit: UnitOfWork, group: Group, child: Child, parent: Any) -> bo
             return await remove(unit, group.view, key, child.draft)
         return await save(unit, group.view, key, child.draft)
     except NotFound:
-        child.draft.errors[""] = "It is not here any more: somebody removed it meanwhile."
+        child.draft.errors[""] = gettext("It is not here any more: somebody removed it meanwhile.")
         return child.is_removed
 
 

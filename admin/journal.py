@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, func
 from admin.attaching import is_picture
 from admin.market_boards import has_bars
 from admin.records import Inline, RecordView, Related
+from admin.translating import gettext
 from domain.clock import now
 from domain.database import Reader
 from domain.journal.models import (
@@ -161,7 +162,7 @@ class EntryTagView(RecordView, model=EntryTag):
 
     def heading(self, record: Any) -> str:
         """Return ``winner on the entry``."""
-        return f"{record.tag} on {record.entry}"
+        return gettext("%(tag)s on %(entry)s", tag=record.tag, entry=record.entry)
 
 
 class EntryTradeView(RecordView, model=EntryTrade):
@@ -179,7 +180,7 @@ class EntryTradeView(RecordView, model=EntryTrade):
 
     def heading(self, record: Any) -> str:
         """Return ``buy 10 @ 190.25 of the entry``."""
-        return f"{record.trade} of {record.entry}"
+        return gettext("%(trade)s of %(entry)s", trade=record.trade, entry=record.entry)
 
 
 class AttachmentView(RecordView, model=Attachment):

@@ -1,6 +1,6 @@
 """API keys of whoever is logged in: made, shown once, revoked."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 from admin.addressing import uuid_of
 from admin.confirming import when_sure
+from admin.days import instants_of
 from admin.office import BOTH, POST, Office
 from admin.pages import root_of
 from admin.permissions import catalogue
@@ -91,8 +92,4 @@ def _end_of(text: str) -> datetime | None:
     """Return the end of a day in UTC, None for no day."""
     if not text.strip():
         return None
-    try:
-        day = date.fromisoformat(text.strip()) + timedelta(days=1)
-    except (ValueError, OverflowError):
-        raise InvalidData("expires_at", text, "be a day such as 2026-12-31") from None
-    return datetime.combine(day, time(0), UTC)
+    return instants_of("expires_at", text, "UTC")[1]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from typing import Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -18,6 +18,7 @@ from admin.conditions import (
     meaning,
     read,
 )
+from admin.days import days_of, instants_of
 from admin.fields import label_of
 from admin.ordering import (
     SMALL,
@@ -32,8 +33,8 @@ from admin.ordering import (
     words_of,
 )
 from admin.records import RecordView
-from admin.rendering import zone_of
 from admin.signing_in import staff_of
+from admin.translating import gettext
 from domain.db.types import UtcDateTime
 from domain.db.unit import Unit
 from domain.errors import InvalidData
@@ -156,20 +157,16 @@ class Listing:
         column = getattr(self.view.model, self.view.time_column)
         found = []
         if start := self.params.get("from"):
-            found.append(column >= self._bound("from", start))
+            found.append(column >= self._span("from", start)[0])
         if end := self.params.get("to"):
-            found.append(column < self._bound("to", end, days=1))
+            found.append(column < self._span("to", end)[1])
         return found
 
-    def _bound(self, name: str, value: str, *, days: int = 0) -> date:
-        """Return the day, or the instant at which it begins for the reader."""
-        try:
-            day = date.fromisoformat(value) + timedelta(days=days)
-            if self.view.is_day(self.view.time_column):
-                return day
-            return datetime.combine(day, time(0), zone_of(self.zone)).astimezone(UTC)
-        except (ValueError, OverflowError):
-            raise InvalidData(name, value, "be a day such as 2026-01-31") from None
+    def _span(self, name: str, value: str) -> tuple[date, date]:
+        """Return a day and the next one, or the instants at which they begin for the reader."""
+        if self.view.is_day(self.view.time_column):
+            return days_of(name, value)
+        return instants_of(name, value, self.zone)
 
     # ── order ────────────────────────────────────────────────────────────────────────────────
 
@@ -208,7 +205,7 @@ class Listing:
         if not self.is_in_time:
             raise InvalidData("at", day, "be given for a list that is sorted by its time")
         column = getattr(self.view.model, self.view.time_column)
-        start, end = self._bound("at", day), self._bound("at", day, days=1)
+        start, end = self._span("at", day)
         return [column < end if self.sort_keys[0].is_descending else column >= start]
 
     # ── columns ──────────────────────────────────────────────────────────────────────────────
@@ -275,14 +272,21 @@ class Listing:
         """Return why a list cannot be sorted by a column; empty when it can."""
         if not is_ordered(self.view, name):
             is_column = name in self.view.mapper.column_attrs
-            return "Such values have no order." if is_column else "Names of other records."
+            return (
+                gettext("Such values have no order.")
+                if is_column
+                else gettext("Names of other records.")
+            )
         if is_served(
             self.view, completed(self.view, [SortKey(name, is_descending=False)]), self.fixed()
         ):
             return ""
         if expected is not None and expected <= SMALL:
             return ""
-        return f"No index serves this order: narrow the list to {SMALL:,} records to sort by it."
+        return gettext(
+            "No index serves this order: narrow the list to %(count)s records to sort by it.",
+            count=f"{SMALL:,}",
+        )
 
     # ── links ────────────────────────────────────────────────────────────────────────────────
 

@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from admin.building import MARK, Offered, built, from_form, offered
+from admin.building import MARK, Offered, built, from_form, offered, options_of
 from admin.bulk import actions_of
 from admin.conditions import OPERATORS, Group, written
-from admin.counting import Count, count_exactly
+from admin.counting import Count, count_exactly, measured
 from admin.facets import Facet, facets_of
 from admin.fields import label_of
 from admin.listing import Listing, listing_of
@@ -27,6 +27,8 @@ from admin.phrasing import titles_in
 from admin.records import RecordView
 from admin.saved_views import EVERYTHING, Tab, first_of, tabs_of
 from admin.signing_in import staff_of
+from admin.translating import gettext, marked
+from admin.writing import explained
 from domain.db.estimating import stored_rows
 from domain.db.unit import Unit
 from domain.errors import InvalidData, QueryTimeout
@@ -34,7 +36,9 @@ from domain.identity.models import User
 from domain.identity.permissions import Action
 from domain.trading.models import ImportBatch, Trade
 
-_TOO_SLOW: Final = "This combination takes too long. Narrow it by date, portfolio or instrument."
+_TOO_SLOW: Final = marked(
+    "This combination takes too long. Narrow it by date, portfolio or instrument."
+)
 
 
 @dataclass(slots=True)
@@ -102,8 +106,10 @@ class Lists:
         try:
             async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
                 shown.tabs = await tabs_of(unit, listing, staff_of(request).user.id)
-                await _prepare(unit, listing, shown)
-                shown.page = await read_page(unit, listing, root_of(request))
+                stored = await stored_rows(unit.session, listing.view.table.fullname)
+                await _prepare(unit, listing, shown, stored)
+                expected = await measured(unit, listing, stored)
+                shown.page = await read_page(unit, listing, root_of(request), expected=expected)
                 shown.periods = await periods_of(unit, listing)
             if request.query_params.get("facets"):
                 shown.facets = await self._facets(request, listing)
@@ -112,9 +118,9 @@ class Lists:
                 with suppress(QueryTimeout):
                     shown.counted = await self._counted(request, listing)
         except QueryTimeout:
-            shown.error = _TOO_SLOW
+            shown.error = gettext(_TOO_SLOW)
         except InvalidData as invalid:
-            shown.error = f"{invalid}."
+            shown.error = explained(invalid)
         return shown
 
     async def _facets(self, request: Request, listing: Listing) -> dict[str, Facet]:
@@ -134,7 +140,7 @@ class Lists:
         try:
             text, status = str(await self._counted(request, listing)), 200
         except QueryTimeout:
-            text, status = "more than can be counted in 15 seconds", 503
+            text, status = gettext("more than can be counted in 15 seconds"), 503
         return self.office.pages.render(request, "count.html", {"text": text}, status=status)
 
 
@@ -159,10 +165,9 @@ def _bare(listing: Listing) -> Listing:
     return Listing(listing.view, type(listing.params)(kept), listing.zone)
 
 
-async def _prepare(unit: Unit, listing: Listing, shown: Shown) -> None:
+async def _prepare(unit: Unit, listing: Listing, shown: Shown, stored: int | None) -> None:
     view = listing.view
-    rows = await stored_rows(unit.session, view.table.fullname)
-    shown.columns = offered(view, is_small=rows is None or rows <= SMALL)
+    shown.columns = offered(view, is_small=stored is None or stored <= SMALL)
     pickers = view.fields(view.pickers)
     shown.picked = await labels_of(unit, pickers, dict(listing.params))
     shown.titles = dict(await titles_in(unit, view, listing.group))
@@ -186,6 +191,7 @@ def _context(request: Request, listing: Listing, shown: Shown) -> dict[str, Any]
         "heads": heads,
         "tree": tree,
         "operators": list(OPERATORS.values()),
+        "column_options": options_of,
         "chooser_columns": _chooser(listing, columns),
         "can_jump": can_jump,
         "everything": EVERYTHING,

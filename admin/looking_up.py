@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from admin.addressing import identifier
 from admin.fields import Field
-from admin.records import REFERENCES, RecordView
+from admin.records import RecordView, view_named
 from domain.db.unit import Unit
 from domain.errors import InvalidData
 
@@ -30,7 +30,6 @@ async def look_up(unit: Unit, view: RecordView, term: str) -> list[dict[str, Any
 
 async def labels_of(unit: Unit, fields: Sequence[Field], texts: dict[str, str]) -> dict[str, str]:
     """Return what the records are called that reference fields hold, by field."""
-    views = {view.identity: view for view in REFERENCES.values()}
     labels = {}
     for item in fields:
         if item.target and texts.get(item.name):
@@ -38,8 +37,8 @@ async def labels_of(unit: Unit, fields: Sequence[Field], texts: dict[str, str]) 
                 key = item.read(texts[item.name])
             except InvalidData:
                 continue
-            view = views[item.target]
-            record = await view.rows(unit).find(key)
-            if record is not None:
+            view = view_named(item.target)
+            record = await view.rows(unit).find(key) if view else None
+            if view is not None and record is not None:
                 labels[item.name] = view.title(record)
     return labels

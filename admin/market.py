@@ -7,7 +7,8 @@ from sqlalchemy import ColumnElement
 
 from admin.market_boards import read_instrument_board
 from admin.records import Inline, RecordView, Related
-from admin.rendering import show, words
+from admin.rendering import show
+from admin.translating import gettext, word
 from domain.database import Reader
 from domain.market.models import (
     ArchivedBar,
@@ -139,7 +140,12 @@ class BarView(RecordView, model=Bar):
 
     def heading(self, record: Any) -> str:
         """Return ``AAPL, 1h of 2024-03-15 14:00 UTC``."""
-        return f"{record.instrument}, {record.timeframe} of {record.time:%Y-%m-%d %H:%M} UTC"
+        return gettext(
+            "%(instrument)s, %(timeframe)s of %(time)s UTC",
+            instrument=record.instrument,
+            timeframe=record.timeframe,
+            time=f"{record.time:%Y-%m-%d %H:%M}",
+        )
 
 
 class ArchivedBarView(BarView, model=ArchivedBar):
@@ -169,7 +175,7 @@ class DailyBarView(RecordView, model=DailyBar):
 
     def heading(self, record: Any) -> str:
         """Return ``AAPL on 2024-03-15``."""
-        return f"{record.instrument} on {record.on}"
+        return gettext("%(what)s on %(day)s", what=record.instrument, day=record.on)
 
 
 class TickView(RecordView, model=Tick):
@@ -187,7 +193,8 @@ class TickView(RecordView, model=Tick):
 
     def heading(self, record: Any) -> str:
         """Return ``AAPL at 2024-03-15 14:30:15 UTC``."""
-        return f"{record.instrument} at {record.time:%Y-%m-%d %H:%M:%S} UTC"
+        time = f"{record.time:%Y-%m-%d %H:%M:%S}"
+        return gettext("%(what)s at %(time)s UTC", what=record.instrument, time=time)
 
 
 class LatestPriceView(RecordView, model=LatestPrice):
@@ -204,7 +211,8 @@ class LatestPriceView(RecordView, model=LatestPrice):
 
     def heading(self, record: Any) -> str:
         """Return ``AAPL at 190.25``."""
-        return f"{record.instrument} at {show(record.price, 'price').text}"
+        price = show(record.price, "price").text
+        return gettext("%(instrument)s at %(price)s", instrument=record.instrument, price=price)
 
 
 class FxRateView(RecordView, model=FxRate):
@@ -221,7 +229,8 @@ class FxRateView(RecordView, model=FxRate):
 
     def heading(self, record: Any) -> str:
         """Return ``EUR/USD on 2024-03-15``."""
-        return f"{record.base_currency}/{record.quote_currency} on {record.on}"
+        pair = f"{record.base_currency}/{record.quote_currency}"
+        return gettext("%(what)s on %(day)s", what=pair, day=record.on)
 
 
 class CorporateActionView(RecordView, model=CorporateAction):
@@ -247,7 +256,12 @@ class CorporateActionView(RecordView, model=CorporateAction):
 
     def heading(self, record: Any) -> str:
         """Return ``AAPL: reverse split of 2024-03-15``."""
-        return f"{record.instrument}: {words(record.kind)} of {record.ex_on}"
+        return gettext(
+            "%(instrument)s: %(kind)s of %(day)s",
+            instrument=record.instrument,
+            kind=word(record.kind),
+            day=record.ex_on,
+        )
 
 
 class CurrencyView(RecordView, model=Currency):

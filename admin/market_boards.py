@@ -10,6 +10,7 @@ from sqlalchemy.orm import joinedload
 
 from admin.rendering import Cell, show
 from admin.series import charted_by
+from admin.translating import marked
 from domain.database import Reader
 from domain.market.models import Bar, DailyBar, Instrument, LatestPrice
 from domain.money import exact
@@ -32,15 +33,15 @@ async def read_instrument_board(unit: Reader, instrument: Instrument) -> Mapping
 async def read_position_board(unit: Reader, position: Position) -> Mapping[str, Any]:
     """Return the figures of a position and whether the course of its instrument is known."""
     is_open = position.status == PositionStatus.OPEN
-    price = ("Price", position.current_price, "price")
-    exit_price = ("Exit", position.exit_price, "exit_price")
+    price = (marked("Price"), position.current_price, "price")
+    exit_price = (marked("Exit"), position.exit_price, "exit_price")
     figures = [
-        ("Quantity", position.quantity if is_open else position.peak_quantity, "quantity"),
-        ("Entry", position.entry_price, "entry_price"),
+        (marked("Quantity"), position.quantity if is_open else position.peak_quantity, "quantity"),
+        (marked("Entry"), position.entry_price, "entry_price"),
         price if is_open else exit_price,
-        ("Value", position.market_value, "market_value"),
-        ("Unrealized", position.unrealized_pnl, "unrealized_pnl"),
-        ("Realized", position.realized_pnl, "realized_pnl"),
+        (marked("Value"), position.market_value, "market_value"),
+        (marked("Unrealized"), position.unrealized_pnl, "unrealized_pnl"),
+        (marked("Realized"), position.realized_pnl, "realized_pnl"),
     ]
     known = [figure for figure in figures if figure[1] is not None]
     return {"figures": known, "has_bars": await has_bars(unit, position.instrument)}
@@ -77,7 +78,7 @@ async def _compared(unit: Reader, quote: LatestPrice) -> Mapping[str, Any]:
         of_it, DailyBar.on > day - _YEAR, DailyBar.on <= day
     )
     low, high = (await unit.session.execute(year)).one()
-    extremes = () if low is None else (("52-week low", low), ("52-week high", high))
+    extremes = () if low is None else ((marked("52-week low"), low), (marked("52-week high"), high))
     if closed is None:
         return {"range": extremes}
     return {"range": extremes, "change": _change(quote.price, closed.close), "since": closed.on}

@@ -5,14 +5,31 @@ A template's macro costs several times as much for each.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Final
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from admin.rendering import Cell
+from admin.translating import gettext, pgettext
 
 _ONWARD: Final = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
 _CLASSES: Final = frozenset({"time", "prose"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the lines of a table say beside their values, asked for once a table."""
+
+    choose: str
+    open: str
+    change: str
+
+    @classmethod
+    def now(cls) -> "_Said":
+        """Return it in the language of the request."""
+        found = (gettext("Choose this record"), pgettext("a record", "Open"), gettext("Change"))
+        return cls(*(escape(text) for text in found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +67,8 @@ def column(cell: Cell, link: str = "", more: str = "", live: str = "") -> Markup
         more: The record, where no cell of the line leads to it.
         live: The symbol whose live price stands here.
     """
-    return Markup(_column(cell, link, more, attribute=_attribute("data-live", live)))  # noqa: S704 - escaped
+    opener = _opener(more, _Said.now()) if more else ""
+    return Markup(_column(cell, link, opener, attribute=_attribute("data-live", live)))  # noqa: S704 - escaped
 
 
 def lines(rows: Sequence[Row], form: str = "", editing: Mapping[int, str] | None = None) -> Markup:
@@ -61,43 +79,45 @@ def lines(rows: Sequence[Row], form: str = "", editing: Mapping[int, str] | None
         form: The form that chosen records are sent with; empty where none are chosen.
         editing: Attributes that are changed in the list, by their place in a line.
     """
-    found = [_line(row, form, editing or {}) for row in rows]
+    said = _Said.now()
+    found = [_line(row, form, editing or {}, said=said) for row in rows]
     return Markup("\n".join(found))  # noqa: S704 - every part is escaped
 
 
-def _line(row: Row, form: str, editing: Mapping[int, str]) -> str:
+def _line(row: Row, form: str, editing: Mapping[int, str], *, said: _Said) -> str:
     last = len(row.cells) - 1
-    cells = [_pick(row.key, form)] if form else []
+    cells = [_pick(row.key, form, said)] if form else []
     for place, cell in enumerate(row.cells):
         link = row.link if place == row.lead else ""
-        more = row.link if place == last and row.lead < 0 else ""
+        opener = _opener(row.link, said) if place == last and row.lead < 0 else ""
         name = editing.get(place, "")
-        attribute, change = _editing(row.link, name) if name else ("", "")
-        cells.append(_column(cell, link, more, attribute=attribute, change=change))
+        attribute, change = _editing(row.link, name, said) if name else ("", "")
+        cells.append(_column(cell, link, opener, attribute=attribute, change=change))
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _pick(key: str, form: str) -> str:
+def _pick(key: str, form: str, said: _Said) -> str:
     return (
         f'<td class="pick"><input type="checkbox" name="key" value="{escape(key)}" '
-        f'form="{escape(form)}" aria-label="Choose this record"></td>'
+        f'form="{escape(form)}" aria-label="{said.choose}"></td>'
     )
 
 
-def _editing(link: str, name: str) -> tuple[str, str]:
+def _opener(link: str, said: _Said) -> str:
+    return f' <a class="open" href="{escape(link)}" aria-label="{said.open}">{_ONWARD}</a>'
+
+
+def _editing(link: str, name: str, said: _Said) -> tuple[str, str]:
     """Return the attribute and the link of a cell that is changed in its list."""
     cells, form = link.replace("/details/", "/cells/"), link.replace("/details/", "/edit/")
     attribute = _attribute("data-cell", f"{cells}?field={name}")
     goal = escape(f"{form}#{name}")
-    return attribute, f' <a class="edit-cell" href="{goal}" aria-label="Change">✎</a>'
+    return attribute, f' <a class="edit-cell" href="{goal}" aria-label="{said.change}">✎</a>'
 
 
-def _column(cell: Cell, link: str, more: str, *, attribute: str = "", change: str = "") -> str:
+def _column(cell: Cell, link: str, opener: str, *, attribute: str = "", change: str = "") -> str:
     kind = "number" if cell.kind.startswith("number") else cell.kind
     shown = f' class="{kind}"' if kind == "number" or kind in _CLASSES else ""
-    opener = (
-        f' <a class="open" href="{escape(more)}" aria-label="Open">{_ONWARD}</a>' if more else ""
-    )
     return f"<td{attribute}{shown}>{_value(cell, link)}{opener}{change}</td>"
 
 

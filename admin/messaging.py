@@ -3,6 +3,7 @@
 from typing import Any
 
 from admin.records import RecordView
+from admin.translating import gettext
 from domain.messaging.models import (
     FailedDelivery,
     Notification,
@@ -25,7 +26,7 @@ class OutboxView(RecordView, model=OutboxMessage):
 
     def heading(self, record: Any) -> str:
         """Return ``trade.booked, number 12``."""
-        return f"{record.topic}, number {record.id}"
+        return gettext("%(topic)s, number %(number)s", topic=record.topic, number=record.id)
 
 
 class FailedDeliveryView(RecordView, model=FailedDelivery):
@@ -52,7 +53,8 @@ class FailedDeliveryView(RecordView, model=FailedDelivery):
 
     def heading(self, record: Any) -> str:
         """Return ``alert-notices: alert_triggered, number 12``."""
-        return f"{record.consumer}: {record.topic}, number {record.message_id}"
+        said = gettext("%(topic)s, number %(number)s", topic=record.topic, number=record.message_id)
+        return f"{record.consumer}: {said}"
 
 
 class ScheduledJobView(RecordView, model=ScheduledJob):
@@ -93,7 +95,7 @@ class NotificationView(RecordView, model=Notification):
 
     def heading(self, record: Any) -> str:
         """Return the notice's title."""
-        return str(record.title or self.name)
+        return str(record.title or gettext(self.name))
 
 
 class ProcessedMessageView(RecordView, model=ProcessedMessage):

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func
 
 from admin.records import RecordView, Related
+from admin.translating import gettext
 from domain.news.models import (
     Article,
     ArticleInstrument,
@@ -61,7 +62,9 @@ class ArticleInstrumentView(RecordView, model=ArticleInstrument):
 
     def heading(self, record: Any) -> str:
         """Return ``AAPL in the article``."""
-        return f"{record.instrument} in {record.article}"
+        return gettext(
+            "%(instrument)s in %(article)s", instrument=record.instrument, article=record.article
+        )
 
 
 class CalendarEventView(RecordView, model=CalendarEvent):
@@ -147,7 +150,7 @@ class EconomicReleaseView(RecordView, model=EconomicRelease):
 
     def heading(self, record: Any) -> str:
         """Return ``UNRATE for 2024-01-01``."""
-        return f"{record.symbol} for {record.observed_on}"
+        return gettext("%(what)s for %(day)s", what=record.symbol, day=record.observed_on)
 
 
 VIEWS = (

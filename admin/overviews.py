@@ -14,6 +14,7 @@ from sqlalchemy.orm import joinedload
 from admin.calendars import Calendar, calendar_of
 from admin.charts import Bars, Line, bar_chart, line_chart
 from admin.rendering import NOTHING, show
+from admin.translating import gettext, marked
 from domain.database import Reader
 from domain.trading import reporting
 from domain.trading.curve import CurvePoint, closed_record, curve
@@ -133,9 +134,24 @@ def _of_curve(points: Sequence[CurvePoint]) -> list[Ratio]:
     now_down = show((falls[-1][0]) * 100, "return_pct")
     deep = show(deepest * 100, "return_pct")
     return [
-        Ratio("Return", earned.text, earned.kind, "Time-weighted: without deposits (GIPS 2020)"),
-        Ratio("Drawdown now", now_down.text, now_down.kind, "Below the highest level so far"),
-        Ratio("Deepest drawdown", deep.text, deep.kind, f"Reached on {at:%Y-%m-%d}"),
+        Ratio(
+            marked("Return"),
+            earned.text,
+            earned.kind,
+            marked("Time-weighted: without deposits (GIPS 2020)"),
+        ),
+        Ratio(
+            marked("Drawdown now"),
+            now_down.text,
+            now_down.kind,
+            marked("Below the highest level so far"),
+        ),
+        Ratio(
+            marked("Deepest drawdown"),
+            deep.text,
+            deep.kind,
+            gettext("Reached on %(day)s", day=f"{at:%Y-%m-%d}"),
+        ),
     ]
 
 
@@ -148,10 +164,29 @@ def _of_record(found: tuple[str, TradingRecord] | None) -> list[Ratio]:
     factor = NOTHING if record.profit_factor is None else f"{record.profit_factor:.2f}"
     mean = show(record.expectancy, "net")
     return [
-        Ratio("Closed positions", f"{record.count:,}", "", f"In {currency}, flat to flat"),
-        Ratio("Won", f"{rate * 100:.1f} %", "", f"{record.wins:,} won, {record.losses:,} lost"),
-        Ratio("Profit factor", factor, "", "Won for one unit lost, after fees"),
-        Ratio(f"Expectancy {currency}", mean.text, mean.kind, "Mean profit of a closed position"),
+        Ratio(
+            marked("Closed positions"),
+            f"{record.count:,}",
+            "",
+            gettext("In %(currency)s, flat to flat", currency=currency),
+        ),
+        Ratio(
+            marked("Won"),
+            f"{rate * 100:.1f} %",
+            "",
+            gettext(
+                "%(wins)s won, %(losses)s lost",
+                wins=f"{record.wins:,}",
+                losses=f"{record.losses:,}",
+            ),
+        ),
+        Ratio(marked("Profit factor"), factor, "", marked("Won for one unit lost, after fees")),
+        Ratio(
+            gettext("Expectancy %(currency)s", currency=currency),
+            mean.text,
+            mean.kind,
+            marked("Mean profit of a closed position"),
+        ),
     ]
 
 

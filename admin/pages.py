@@ -13,21 +13,36 @@ from starlette.staticfiles import StaticFiles
 
 from admin.markup import column, lines, value
 from admin.rendering import show
+from admin.translating import (
+    Languages,
+    gettext,
+    inside,
+    label,
+    language,
+    marked,
+    ngettext,
+    npgettext,
+    pgettext,
+    said_rule,
+    speaking,
+    word,
+)
 from domain.clock import now
 
 STATICS: Final = Path(__file__).parent / "statics"
 DONE: Final = {
-    "saved": "Saved.",
-    "unchanged": "Nothing was changed, so nothing was written.",
-    "created": "Created.",
-    "deleted": "Deleted.",
-    "attached": "The file was attached.",
-    "removed": "The file was removed.",
-    "linked": "The account is linked: you may log in with it from now on.",
-    "linked-already": "This account is linked already. Nothing was changed.",
+    "saved": marked("Saved."),
+    "unchanged": marked("Nothing was changed, so nothing was written."),
+    "created": marked("Created."),
+    "deleted": marked("Deleted."),
+    "attached": marked("The file was attached."),
+    "removed": marked("The file was removed."),
+    "linked": marked("The account is linked: you may log in with it from now on."),
+    "linked-already": marked("This account is linked already. Nothing was changed."),
 }
 """What a page says after a redirect. The address holds a word of these, never the sentence."""
 
+_KEPT: Final = {"cache-control": "public, max-age=31536000, immutable"}
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
@@ -46,7 +61,7 @@ class KeptStatics(StaticFiles):
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """Return the file with a year to live."""
         response = super().file_response(*args, **kwargs)
-        response.headers["cache-control"] = "public, max-age=31536000, immutable"
+        response.headers.update(_KEPT)
         return response
 
 
@@ -55,10 +70,13 @@ class Pages:
 
     Args:
         title: Name of the installation, in the corner of each page.
+        languages: The languages that pages are shown in.
     """
 
-    def __init__(self, title: str = "Tradekeep") -> None:
+    def __init__(self, title: str = "Tradekeep", languages: Languages | None = None) -> None:
+        self.languages = languages or Languages()
         self._environment = Environment(
+            extensions=["jinja2.ext.i18n"],
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=True,
             undefined=StrictUndefined,
@@ -68,6 +86,12 @@ class Pages:
         self._environment.globals.update(site_title=title, show=show, edition=_edition())
         self.offer("")
         self._environment.globals.update(cell_value=value, cell_column=column, table_lines=lines)
+        self._environment.globals.update(local=gettext, label=label, word=word, inside=inside)
+        self._environment.globals.update(said_rule=said_rule)
+        install: Any = self._environment
+        install.install_gettext_callables(
+            gettext, ngettext, newstyle=True, pgettext=pgettext, npgettext=npgettext
+        )
 
     def offer(self, provider_name: str) -> None:
         """Let pages offer the identity provider of this name; empty: there is none."""
@@ -81,7 +105,13 @@ class Pages:
         *,
         status: int = 200,
     ) -> HTMLResponse:
-        """Return the page `name` filled with `context`."""
+        """Return the page `name` filled with `context`, in the language of the request."""
+        # What failed is shown outside of the gate, which has closed the language again.
+        with speaking(request.scope.get("tradekeep.language", language())):
+            text = self._text(request, name, context or {})
+        return HTMLResponse(text, status_code=status)
+
+    def _text(self, request: Request, name: str, context: dict[str, Any]) -> str:
         staff = request.scope.get("tradekeep.staff")
         menu = request.scope["tradekeep.menu"](request) if staff else []
         base = {
@@ -90,12 +120,19 @@ class Pages:
             "root": root_of(request),
             "menu": menu,
             "area_here": next((name for name, views in menu if any(v[2] for v in views)), ""),
-            "done": DONE.get(request.query_params.get("done", ""), ""),
             "viewing_minutes": _minutes_left(staff),
+            "done": gettext(DONE.get(request.query_params.get("done", ""), "")),
+            "language": language(),
             "zone": staff.user.timezone if staff else "UTC",
         }
-        template = self._environment.get_template(name)
-        return HTMLResponse(template.render(base | (context or {})), status_code=status)
+        return self._environment.get_template(name).render(base | context)
+
+    def words(self, request: Request) -> Response:
+        """Return what scripts say in a language; it is kept, as statics are."""
+        found = self.languages.named(request.path_params["tag"])
+        text = found.script if found else ""
+        status = 200 if found else 404
+        return Response(text, status, dict(_KEPT), media_type="text/javascript")
 
 
 def _minutes_left(staff: Any) -> int:

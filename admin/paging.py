@@ -1,22 +1,25 @@
 """Reads one page of a list: keyset walks, names of referenced records. No OFFSET, no COUNT."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import defer
 
 from admin.addressing import identifier
 from admin.conditions import Condition, Group, written
-from admin.counting import Count, count_roughly, measured, require_order
+from admin.counting import Count, count_roughly, require_order
 from admin.fields import label_of
 from admin.listing import Listing
 from admin.markup import Row
 from admin.naming import Names, names_of
 from admin.phrasing import group_in_words, in_words, titles_in
+from admin.records import RecordView
 from admin.rendering import NOTHING, Cell, show
+from domain.db.estimating import Estimate
 from domain.db.page import Page, encode_cursor, order_keys
 from domain.db.unit import Unit
 
@@ -63,7 +66,12 @@ class ListPage:
 
 
 async def read_page(
-    unit: Unit, listing: Listing, root: str, *, size: int = PAGE_SIZE, is_measured: bool = True
+    unit: Unit,
+    listing: Listing,
+    root: str,
+    *,
+    size: int = PAGE_SIZE,
+    expected: Estimate | None = None,
 ) -> ListPage:
     """Return the page that `listing` asks for.
 
@@ -72,20 +80,21 @@ async def read_page(
         listing: What is asked for.
         root: Where the admin is mounted.
         size: How many records a page has.
-        is_measured: Whether to estimate how many records there are.
+        expected: About how many records there are; None where nobody wants to know.
 
     Raises:
         InvalidData: A filter's value, an order or a cursor is wrong.
         QueryTimeout: No index serves this combination; narrower filters help.
     """
     await unit.session.execute(text(f"SET LOCAL statement_timeout = {LIST_TIMEOUT_MS}"))
-    expected = await measured(unit, listing) if is_measured else None
     if expected is not None:
         require_order(listing, expected.rows)
     page = await _walk(unit, listing, size)
-    names = await names_of(unit, listing.view, page.items, listing.columns)
+    references = [name for name in listing.columns if _is_reference(listing.view, name)]
+    names = await names_of(unit, listing.view, page.items, references)
+    lines = _Lines(listing, names, root)
     found = ListPage(
-        rows=[_row(listing, record, names, root) for record in page.items],
+        rows=[lines.row(record) for record in page.items],
         chips=await _chips(unit, listing),
         after="" if page.after is None else listing.link(after=page.after),
         before="" if page.before is None else listing.link(before=page.before),
@@ -123,31 +132,65 @@ def _unread(listing: Listing) -> list[Any]:
     ]
 
 
-def _row(listing: Listing, record: Any, names: Names, root: str) -> Row:
-    view = listing.view
-    relations = {relation: key for key, relation in view.relations().items()}
-    cells = []
-    for name in listing.columns:
-        key = relations.get(name, name)
+class _Lines:
+    """Turns records into lines; what is the same for every line is found once a page.
+
+    Args:
+        listing: The list.
+        names: What the records are called that foreign keys lead to.
+        root: Where the admin is mounted.
+    """
+
+    def __init__(self, listing: Listing, names: Names, root: str) -> None:
+        view = listing.view
+        self._view, self._zone, self._names, self._root = view, listing.zone, names, root
+        self._start = f"{root}/{view.identity}/details/"
+        keys = {relation: key for key, relation in view.relations().items()}
+        self._cells = [self._cell(name, keys.get(name, "")) for name in listing.columns]
+
+    def row(self, record: Any) -> Row:
+        """Return the line of a record."""
+        key = identifier(self._view, record)
+        return Row(f"{self._start}{key}", [cell(record) for cell in self._cells], key)
+
+    def _cell(self, name: str, key: str) -> Callable[[Any], Cell]:
+        """Return what makes the cell of a column, of a relation with its foreign key `key`."""
+        if key:
+            return partial(self._related, name, key)
+        if _is_reference(self._view, name):
+            return partial(self._reference, name)
+        if name in self._view.prose:
+            return partial(self._prose, name)
+        return partial(self._plain, name, "number none" if self._view.is_number(name) else "none")
+
+    def _related(self, name: str, key: str, record: Any) -> Cell:
+        related = getattr(record, name)
+        if related is None:
+            return self._reference(key, record)
+        title = self._view.title_of(related)
+        return self._names.cell(key, getattr(record, key), self._root, text=title)
+
+    def _reference(self, name: str, record: Any) -> Cell:
         value = getattr(record, name)
-        if name in relations and value is not None:
-            cells.append(names.cell(key, getattr(record, key), root, text=view.title_of(value)))
-        elif (key, value) in names and not isinstance(value, str):
-            cells.append(names.cell(key, value, root))
-        else:
-            # Codes such as USD say what they are: a column of links to them would be noise.
-            cells.append(_cell(listing, name, value))
-    key = identifier(view, record)
-    return Row(f"{root}/{view.identity}/details/{key}", cells, key)
+        if (name, value) in self._names:
+            return self._names.cell(name, value, self._root)
+        return show(value, name, self._zone)
+
+    def _prose(self, name: str, record: Any) -> Cell:
+        value = getattr(record, name)
+        if not isinstance(value, str) or not value:
+            return show(value, name, self._zone)
+        return Cell(value if len(value) <= _PROSE else f"{value[: _PROSE - 1]}…", "prose")
+
+    def _plain(self, name: str, none: str, record: Any) -> Cell:
+        value = getattr(record, name)
+        return Cell(NOTHING, none) if value is None else show(value, name, self._zone)
 
 
-def _cell(listing: Listing, name: str, value: Any) -> Cell:
-    if value is None and listing.view.is_number(name):
-        return Cell(NOTHING, "number none")
-    if name in listing.view.prose and isinstance(value, str) and value:
-        cut = value if len(value) <= _PROSE else f"{value[: _PROSE - 1]}…"
-        return Cell(cut, "prose")
-    return show(value, name, listing.zone)
+def _is_reference(view: RecordView, name: str) -> bool:
+    """Return whether a column holds keys that say nothing; codes such as USD need no name."""
+    attribute = view.mapper.column_attrs.get(name)
+    return attribute is not None and isinstance(attribute.columns[0].type, Uuid)
 
 
 async def _chips(unit: Unit, listing: Listing) -> list[Chip]:

@@ -11,6 +11,7 @@ from sqlalchemy import func
 from admin.indexes import Order, serves
 from admin.listing import Listing
 from admin.rendering import zone_of
+from admin.translating import gettext, month_name
 from domain.db.unit import Unit
 
 _MOST_YEARS: Final = 60
@@ -40,7 +41,8 @@ class _Range:
     def label(self) -> str:
         if self.start == self.end:
             return str(self.start.day)
-        return f"{self.start:%b}" if self.start.month == self.end.month else f"{self.start:%Y}"
+        is_month = self.start.month == self.end.month
+        return month_name(self.start.month) if is_month else f"{self.start:%Y}"
 
     def parts(self) -> Sequence["_Range"]:
         if self.start == self.end:
@@ -60,7 +62,9 @@ async def periods_of(unit: Unit, listing: Listing) -> list[Period]:
     path = [item for item in _path(chosen) if item is not None]
     years = [_Range(date(year, 1, 1), date(year, 12, 31)) for year in _years(bounds)]
     inside = path[-1].parts() if path else years
-    found = [Period("All dates", listing.link(**{"from": None, "to": None}))] if path else []
+    found = (
+        [Period(gettext("All dates"), listing.link(**{"from": None, "to": None}))] if path else []
+    )
     found += [_period(listing, item, is_current=True) for item in path]
     return found + [
         _period(listing, item, is_current=False)

@@ -16,6 +16,7 @@ from admin.pages import root_of
 from admin.permits import BESIDES
 from admin.records import RecordView
 from admin.signing_in import SignIn, staff_of
+from admin.translating import gettext, word
 from domain.errors import AccessDenied
 from domain.identity.models import Effect, Role
 from domain.identity.permissions import FIELD, READERS, Permits, Rule, set_rules
@@ -37,6 +38,7 @@ class Line:
         area: Where it stands in the menu.
         actions: What may be done there at all.
         fields: How many of its fields have a rule of their own.
+        is_table: Whether it has fields at all.
     """
 
     resource: str
@@ -44,6 +46,7 @@ class Line:
     area: str
     actions: Sequence[str]
     fields: int = 0
+    is_table: bool = True
 
     @property
     def others(self) -> Sequence[str]:
@@ -167,13 +170,14 @@ class PermissionPages:
             about = [name for (name, action, _) in permits.rules if action == FIELD]
             counted = {name: about.count(name) for name in about}
         lines = [
-            Line(name, name.capitalize(), "Pages", actions) for name, actions in BESIDES.items()
+            Line(name, word(name).capitalize(), gettext("Pages"), actions, is_table=False)
+            for name, actions in BESIDES.items()
         ]
         return lines + [
             Line(
                 view.identity,
-                view.name_plural,
-                view.category,
+                gettext(view.name_plural),
+                gettext(view.category),
                 view.actions(),
                 counted.get(view.identity, 0),
             )

@@ -1,11 +1,13 @@
 """Conditions as people say them: ``price more than 100 or fees is empty``."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from admin.addressing import uuid_or_none
-from admin.conditions import OPERATORS, Condition, Group, names_in
+from admin.conditions import Condition, Group, names_in
 from admin.fields import label_of
 from admin.records import RecordView
+from admin.translating import gettext, marked, pgettext
 from domain.db.unit import Unit
 
 
@@ -29,14 +31,28 @@ def _flat(group: Group) -> list[Condition]:
     ]
 
 
+_PHRASES: Final = {
+    "is": marked("%(values)s", "condition"),
+    "not": marked("not %(values)s", "condition"),
+    "any": marked("any of %(values)s", "condition"),
+    "begins": marked("begins with %(values)s", "condition"),
+    "contains": marked("contains %(values)s", "condition"),
+    "lt": marked("less than %(values)s", "condition"),
+    "gt": marked("more than %(values)s", "condition"),
+    "from": marked("at least %(values)s", "condition"),
+    "to": marked("at most %(values)s", "condition"),
+    "between": marked("between %(values)s", "condition"),
+    "empty": marked("empty", "condition"),
+    "filled": marked("not empty", "condition"),
+}
+
+
 def in_words(condition: Condition, references: Mapping[str, str]) -> str:
     """Return ``is not buy``: a condition as people say it."""
-    operator = OPERATORS.get(condition.operator)
-    label = (operator.label if operator else condition.operator).partition(",")[0]
-    label = label.partition(" (")[0].removeprefix("is ") if label != "is" else ""
-    joint = " and " if condition.operator == "between" else " or "
+    phrase = pgettext("condition", _PHRASES.get(condition.operator, condition.operator))
+    joint = gettext(" and ") if condition.operator == "between" else gettext(" or ")
     values = joint.join(references.get(value, value) for value in condition.values)
-    return f"{label} {values}".strip()
+    return (phrase % {"values": values} if "%(values)s" in phrase else f"{phrase} {values}").strip()
 
 
 def group_in_words(group: Group, references: Mapping[str, str]) -> str:
@@ -47,4 +63,4 @@ def group_in_words(group: Group, references: Mapping[str, str]) -> str:
         else f"{label_of(part.name)} {in_words(part, references)}"
         for part in group.parts
     ]
-    return f" {group.word} ".join(parts)
+    return (gettext(" or ") if group.word == "or" else gettext(" and ")).join(parts)

@@ -20,6 +20,7 @@ from admin.pages import root_of
 from admin.shielding import is_local_path
 from admin.signing_in import SignIn, staff_of
 from admin.throttling import ADDRESS, ANYBODY, address_of
+from admin.translating import gettext, marked
 from domain.cache.throttling import Claim
 from domain.errors import AlreadyExists, InvalidData, NotFound
 from domain.identity.linking import create_from, link_identity, user_of
@@ -30,13 +31,13 @@ from domain.identity.repositories import ExternalIdentityRepository
 
 _LOG: Final = logging.getLogger("tradekeep.admin")
 _LONGEST: Final = 1_000
-_REFUSED: Final = (
-    "Logging in with {name} did not work. Try again; if it stays so, log in with your password, "
+_REFUSED: Final = marked(
+    "Logging in with %(name)s did not work. Try again; if it stays so, log in with your password, "
     "or ask whoever runs Tradekeep."
 )
-_UNKNOWN: Final = (
-    "Your account of {name} opens nothing here yet. Log in with your password and link it on your "
-    "account page, or ask an administrator to link it."
+_UNKNOWN: Final = marked(
+    "Your account of %(name)s opens nothing here yet. Log in with your password and link it on "
+    "your account page, or ask an administrator to link it."
 )
 
 
@@ -91,7 +92,7 @@ class Providers:
             return RedirectResponse(f"{root_of(request)}/login", status_code=303)
         claims = (Claim(ADDRESS, address_of(request)), Claim(ANYBODY, "everybody"))
         if wait := await self.sign_in.throttle.attempt(*claims):
-            return self.sign_in.refusal(request, "Too many attempts.", wait=wait)
+            return self.sign_in.refusal(request, gettext("Too many attempts."), wait=wait)
         flow = Flow(request.cookies.get(self.cookie, ""))
         try:
             identity = await provider.identity(flow, dict(request.query_params))
@@ -121,7 +122,7 @@ class Providers:
                     is_proved_twice=identity.has_second_step,
                 )
         name = self.sign_in.settings.oidc_name
-        return self.sign_in.refusal(request, _UNKNOWN.format(name=name))
+        return self.sign_in.refusal(request, gettext(_UNKNOWN, name=name))
 
     # ── linking ──────────────────────────────────────────────────────────────────────────────
 
@@ -135,7 +136,7 @@ class Providers:
             address = await provider.address(flow)
         except OidcRefused as refused:
             _LOG.warning("the identity provider was not reached: %s", refused.reason)
-            raise HTTPException(503, f"{provider.name} cannot be reached now.") from None
+            raise HTTPException(503, "The identity provider cannot be reached now.") from None
         context = {"address": address, "host": urlsplit(address).hostname}
         response = self.office.pages.render(request, "provider.html", context)
         self._keep(response, flow)
@@ -144,7 +145,8 @@ class Providers:
     async def _linked(self, request: Request, identity: Identity) -> Response:
         staff = await self.sign_in.resume(request)
         if staff is None or staff.behind is not None or not staff.is_sure:
-            return self.sign_in.refusal(request, "That took too long. Log in and link it again.")
+            late = gettext("That took too long. Log in and link it again.")
+            return self.sign_in.refusal(request, late)
         done = "linked"
         with staff.acting():
             try:
@@ -196,7 +198,7 @@ class Providers:
 
     def _refused(self, request: Request, provider: Provider, refused: OidcRefused) -> Response:
         _LOG.warning("a login with the identity provider was refused: %s", refused.reason)
-        response = self.sign_in.refusal(request, _REFUSED.format(name=provider.name))
+        response = self.sign_in.refusal(request, gettext(_REFUSED, name=provider.name))
         self._forget(response)
         return response
 

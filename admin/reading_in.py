@@ -14,6 +14,7 @@ from admin.addressing import identifier
 from admin.fields import Field, ReferenceField, label_of
 from admin.records import RecordView
 from admin.tabular import Line, Tabular
+from admin.translating import marked
 from admin.writing import Draft
 from domain.db.unit import Unit, UnitOfWork
 from domain.errors import ConstraintViolation, InvalidData, RejectedValue
@@ -21,9 +22,9 @@ from domain.identity.models import RowOutcome
 
 Mode = Literal["insert", "update", "both"]
 MODES: Final[Mapping[str, str]] = {
-    "both": "make new records and update those that are there",
-    "insert": "make new records; refuse those that are there",
-    "update": "update records that are there; refuse others",
+    "both": marked("make new records and update those that are there"),
+    "insert": marked("make new records; refuse those that are there"),
+    "update": marked("update records that are there; refuse others"),
 }
 
 _BATCH: Final = 200

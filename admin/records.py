@@ -7,7 +7,8 @@ Its data path is ours: `admin.listing` reads pages, `admin.writing` writes chang
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from sqladmin import ModelView
@@ -20,6 +21,7 @@ from admin.actions import BulkAction
 from admin.fields import Field, field_for, help_of
 from admin.permits import DOTS, AsSeen, Masked, named, sees_all_of
 from admin.signing_in import staff_of
+from admin.translating import gettext
 from domain.audit.policies import Kept, history_of
 from domain.database import Reader
 from domain.db.orm import Base, Versioned
@@ -303,32 +305,14 @@ class RecordView(ModelView):
 
     def targets(self) -> dict[str, "RecordView"]:
         """Return the view behind each foreign key that names one record: attribute to view."""
-        found = {}
-        for attribute in self.mapper.column_attrs:
-            for key in () if attribute.key in self.hidden else attribute.columns[0].foreign_keys:
-                view = REFERENCES.get(key.column.table.fullname)
-                if view is not None and key.column.primary_key:
-                    found[attribute.key] = view
-        return found | self._joined(found)
+        behind = (
+            (key, REFERENCES.get(table)) for key, table in _tables_behind(self.mapper).items()
+        )
+        return {key: view for key, view in behind if view is not None and key not in self.hidden}
 
-    def _joined(self, found: Mapping[str, "RecordView"]) -> dict[str, "RecordView"]:
-        """Return the views behind relations whose tables have no foreign key, such as ticks."""
-        joined = {}
-        for key, relation in self.relations().items():
-            target = self.mapper.relationships[relation].mapper.local_table.fullname
-            if key not in found and target in REFERENCES and key in self.mapper.column_attrs:
-                joined[key] = REFERENCES[target]
-        return joined
-
-    def relations(self) -> dict[str, str]:
+    def relations(self) -> Mapping[str, str]:
         """Return the relation that names the record behind each foreign key: key to relation."""
-        found = {}
-        for relation in self.mapper.relationships:
-            pairs = relation.local_remote_pairs
-            keys = [local.key for local, remote in pairs if remote.primary_key]
-            if not relation.uselist and keys:
-                found[keys[-1]] = relation.key
-        return found
+        return _relations(self.mapper)
 
     def search_condition(self, text: str) -> ColumnElement[bool]:
         """Return the condition for records that begin with `text`."""
@@ -342,7 +326,7 @@ class RecordView(ModelView):
     def title(self, record: Any) -> str:
         """Return the name of a record."""
         has_name = isinstance(record, Masked) or "__str__" in type(record).__dict__
-        return str(record) if has_name else self.name
+        return str(record) if has_name else gettext(self.name)
 
     def currency_of(self, record: Any) -> str:
         """Return the currency that the amounts of a record are in; empty where none is known."""
@@ -397,6 +381,40 @@ class RecordView(ModelView):
             if isinstance(default, ScalarElementColumnDefault):
                 values[name] = default.arg
         return values
+
+
+def view_named(identity: str) -> RecordView | None:
+    """Return the view of this identity, if whoever asks may see it."""
+    found = next((view for view in REFERENCES.everything() if view.identity == identity), None)
+    return None if found is None else REFERENCES.get(found.table.fullname)
+
+
+@cache
+def _relations(mapper: Any) -> Mapping[str, str]:
+    """Return the relation that names the record behind each foreign key: key to relation."""
+    found = {}
+    for relation in mapper.relationships:
+        pairs = relation.local_remote_pairs
+        keys = [local.key for local, remote in pairs if remote.primary_key]
+        if not relation.uselist and keys:
+            found[keys[-1]] = relation.key
+    return MappingProxyType(found)
+
+
+@cache
+def _tables_behind(mapper: Any) -> Mapping[str, str]:
+    """Return the table whose record each attribute names, by foreign key or by relation alone."""
+    found = {}
+    for attribute in mapper.column_attrs:
+        for key in attribute.columns[0].foreign_keys:
+            if key.column.primary_key:
+                found[attribute.key] = key.column.table.fullname
+    for key, relation in _relations(mapper).items():
+        # Ticks and bars have relations without a foreign key.
+        if key in mapper.column_attrs:
+            target = mapper.relationships[relation].mapper.local_table.fullname
+            found.setdefault(key, target)
+    return MappingProxyType(found)
 
 
 def mask(value: Any) -> Any:

@@ -9,6 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from admin.pages import Pages
+from admin.translating import gettext, language, marked, speaking
+from admin.writing import explained
 from domain.errors import (
     AccessDenied,
     Conflict,
@@ -22,8 +24,8 @@ from domain.errors import (
 )
 
 _PLAIN_WORDS: Final = {
-    "Not Found": "There is no such page.",
-    "Method Not Allowed": "This address does not do that.",
+    "Not Found": marked("There is no such page."),
+    "Method Not Allowed": marked("This address does not do that."),
 }
 _LOG: Final = logging.getLogger("tradekeep.admin")
 
@@ -54,7 +56,9 @@ class Refusals:
         }
 
     def _error(self, request: Request, status: int, message: str) -> Response:
-        context = {"status": status, "message": message}
+        # Some errors are answered outside of the gate, which has closed the language again.
+        with speaking(request.scope.get("tradekeep.language", language())):
+            context = {"status": status, "message": gettext(message)}
         return self.pages.render(request, "error.html", context, status=status)
 
     async def _refused(self, request: Request, error: Exception) -> Response:
@@ -65,25 +69,32 @@ class Refusals:
         return response
 
     async def _missing(self, request: Request, _: Exception) -> Response:
-        return self._error(request, 404, "There is no such record.")
+        return self._error(request, 404, marked("There is no such record."))
 
     async def _invalid(self, request: Request, error: Exception) -> Response:
-        return self._error(request, 400, f"{error}.")
+        assert isinstance(error, InvalidData)  # noqa: S101 - registered for it
+        return self._error(request, 400, explained(error))
 
     async def _denied(self, request: Request, _: Exception) -> Response:
-        return self._error(request, 403, "The database does not allow this.")
+        return self._error(request, 403, marked("The database does not allow this."))
 
     async def _unstorable(self, request: Request, _: Exception) -> Response:
-        return self._error(request, 400, "The database cannot store this value.")
+        return self._error(request, 400, marked("The database cannot store this value."))
 
     async def _busy(self, request: Request, _: Exception) -> Response:
-        return self._error(request, 409, "Somebody else is changing this just now. Try again.")
+        return self._error(
+            request, 409, marked("Somebody else is changing this just now. Try again.")
+        )
 
     async def _slow(self, request: Request, _: Exception) -> Response:
-        return self._error(request, 503, "The database took too long. Try a narrower question.")
+        return self._error(
+            request, 503, marked("The database took too long. Try a narrower question.")
+        )
 
     async def _failed(self, request: Request, error: Exception) -> Response:
         _LOG.error("request failed: %s %s", request.method, request.url.path, exc_info=error)
         if isinstance(error, Unavailable):
-            return self._error(request, 503, "The database cannot be reached. Try again shortly.")
-        return self._error(request, 500, "Something went wrong. It was logged.")
+            return self._error(
+                request, 503, marked("The database cannot be reached. Try again shortly.")
+            )
+        return self._error(request, 500, marked("Something went wrong. It was logged."))

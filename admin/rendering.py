@@ -9,6 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from admin.translating import word
 from domain.db.exact_json import written
 from domain.money import plain
 
@@ -160,7 +161,7 @@ def show(value: Any, name: str = "", zone: str = "UTC", *, whole: bool = False) 
     for kind, look in _LOOKS.items():
         if isinstance(value, kind):
             return look(value, whole=whole)
-    return _text(words(value) if name in WORDS else str(value), whole=whole)
+    return _text(word(value) if name in WORDS else str(value), whole=whole)
 
 
 def number(value: Decimal, name: str = "") -> Cell:
@@ -181,11 +182,6 @@ def _digits(value: Decimal, name: str) -> str:
         return _rounded(value)
     least, most = DECIMALS.get(name, (0, 8))
     return _grouped(value, least, most=most)
-
-
-def words(value: str) -> str:
-    """Return ``pct_change`` as ``percent change``."""
-    return " ".join("percent" if word == "pct" else word for word in value.split("_"))
 
 
 def instant(value: datetime, zone: str) -> Cell:
@@ -229,10 +225,10 @@ def _bytes(value: bytes, *, whole: bool) -> Cell:
 
 
 _LOOKS: Final[dict[type, Callable[..., Cell]]] = {
-    bool: lambda value, **_: Cell("yes" if value else "no", "word"),
+    bool: lambda value, **_: Cell(word("yes" if value else "no"), "word"),
     int: lambda value, **_: Cell(f"{value:,}", "number"),
     date: lambda value, **_: Cell(value.isoformat(), "time"),
-    StrEnum: lambda value, **_: Cell(words(value), f"word word-{value}"),
+    StrEnum: lambda value, **_: Cell(word(value), f"word word-{value}"),
     UUID: _key,
     dict: _structure,
     list: _structure,

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 
 from admin.records import Inline, RecordView, Related
-from admin.rendering import words
+from admin.translating import gettext, word
 from domain.market.models import Instrument
 from domain.research.models import (
     Analysis,
@@ -100,8 +100,9 @@ class ScreenerRunView(RecordView, model=ScreenerRun):
 
     def heading(self, record: Any) -> str:
         """Return ``Above the 50-day average, run of 2024-03-15 20:00 UTC``."""
-        what = record.screener or words(record.screener_type)
-        return f"{what}, run of {record.run_at:%Y-%m-%d %H:%M} UTC"
+        what = record.screener or word(record.screener_type)
+        run_at = f"{record.run_at:%Y-%m-%d %H:%M}"
+        return gettext("%(what)s, run of %(time)s UTC", what=what, time=run_at)
 
 
 class AnalysisView(RecordView, model=Analysis):
@@ -133,7 +134,7 @@ class AnalysisView(RecordView, model=Analysis):
 
     def heading(self, record: Any) -> str:
         """Return ``AAPL: trend, select``."""
-        said = [words(word) for word in (record.analysis_type, record.recommendation) if word]
+        said = [word(part) for part in (record.analysis_type, record.recommendation) if part]
         what = ", ".join(said)
         return f"{record.instrument}: {what}" if record.instrument else what.capitalize()
 
@@ -158,7 +159,8 @@ class MetricView(RecordView, model=Metric):
 
     def heading(self, record: Any) -> str:
         """Return ``volatility_20d at 2024-03-15 20:00 UTC``."""
-        return f"{record.metric_name} at {record.time:%Y-%m-%d %H:%M} UTC"
+        time = f"{record.time:%Y-%m-%d %H:%M}"
+        return gettext("%(what)s at %(time)s UTC", what=record.metric_name, time=time)
 
 
 class KnowledgeDocumentView(RecordView, model=KnowledgeDocument):

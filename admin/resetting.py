@@ -17,6 +17,7 @@ from admin.office import BOTH, Office
 from admin.pages import root_of
 from admin.signing_in import SignIn
 from admin.throttling import RESET_ACCOUNT, RESET_ADDRESS, account_claim, address_of
+from admin.translating import gettext, marked
 from admin.writing import sentence
 from domain.cache.throttling import Claim
 from domain.clock import new_id, now
@@ -30,13 +31,13 @@ from domain.messaging.mailing import MailChannel, MailServer
 
 _LOG: Final = logging.getLogger("tradekeep.admin")
 _EMAIL: Final = "email"
-_TITLE: Final = "Choose a new password"
-_BODY: Final = (
-    "Somebody, hopefully you, wants to give your account {name} a new password.\n\n"
-    "{link}\n\n"
+_TITLE: Final = marked("Choose a new password")
+_BODY: Final = marked(
+    "Somebody, hopefully you, wants to give your account %(name)s a new password.\n\n"
+    "%(link)s\n\n"
     "The link is good once, within an hour. If it was not you, do nothing: your password stays.\n"
 )
-_GONE: Final = "This link is not good any more. Ask for another one."
+_GONE: Final = marked("This link is not good any more. Ask for another one.")
 
 
 class Resetting:
@@ -140,8 +141,8 @@ class Resetting:
             id=new_id(),
             kind="password_reset",
             severity="info",
-            title=_TITLE,
-            body=_BODY.format(name=name, link=link),
+            title=gettext(_TITLE),
+            body=gettext(_BODY, name=name, link=link),
             created_at=now(),
         )
         assert self.mail is not None  # noqa: S101 - asked by the callers

@@ -1,7 +1,6 @@
 """The review of the journal: what works, by setup and tag, and how R-multiples are spread."""
 
 from collections.abc import Mapping
-from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -12,13 +11,14 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from admin.charts import Bars, histogram
+from admin.days import day_of
 from admin.fields import ReferenceField
 from admin.looking_up import labels_of
 from admin.office import GET, Office
 from admin.rendering import number
 from admin.signing_in import staff_of
+from admin.translating import gettext, marked
 from domain.database import Reader
-from domain.errors import InvalidData
 from domain.journal.models import JournalEntry
 from domain.journal.statistics import (
     Bucket,
@@ -28,7 +28,7 @@ from domain.journal.statistics import (
     r_distribution,
 )
 
-_USER = ReferenceField("user_id", "User", target="users")
+_USER = ReferenceField("user_id", marked("User"), target="users")
 
 
 class Review:
@@ -64,8 +64,8 @@ async def _read(unit: Reader, where: list[ColumnElement[bool]]) -> Mapping[str, 
     return {
         "totals": await performance(unit, *where),
         "groups": (
-            ("By setup", "Setup", await performance_by_setup(unit, *where)),
-            ("By tag", "Tag", await performance_by_tag(unit, *where)),
+            (gettext("By setup"), gettext("Setup"), await performance_by_setup(unit, *where)),
+            (gettext("By tag"), gettext("Tag"), await performance_by_tag(unit, *where)),
         ),
         "spread": _spread(await r_distribution(unit, *where)),
     }
@@ -77,7 +77,7 @@ def _spread(buckets: Any) -> Bars | None:
 
 def _meaning(bucket: Bucket) -> str:
     low, high = number(bucket.start).text, number(bucket.end).text
-    return f"{low} R to {high} R: {bucket.trades}"
+    return gettext("%(low)s R to %(high)s R: %(trades)s", low=low, high=high, trades=bucket.trades)
 
 
 def _conditions(params: QueryParams) -> list[ColumnElement[bool]]:
@@ -85,18 +85,11 @@ def _conditions(params: QueryParams) -> list[ColumnElement[bool]]:
     if user := params.get("user_id"):
         found.append(JournalEntry.user_id == _user(user))
     if start := params.get("from"):
-        found.append(JournalEntry.entry_on >= _day("from", start))
+        found.append(JournalEntry.entry_on >= day_of("from", start))
     if end := params.get("to"):
-        found.append(JournalEntry.entry_on <= _day("to", end))
+        found.append(JournalEntry.entry_on <= day_of("to", end))
     return found
 
 
 def _user(text: str) -> UUID:
     return _USER.read(text)
-
-
-def _day(name: str, text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InvalidData(name, text, "be a day such as 2026-01-31") from None

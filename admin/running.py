@@ -11,6 +11,7 @@ from uuid import UUID
 from admin.actions import Work
 from admin.addressing import key_in
 from admin.records import RecordView
+from admin.translating import gettext
 from admin.writing import Draft
 from domain.database import Database, Worker
 from domain.db.scope import limited_to
@@ -92,11 +93,11 @@ async def _do(
 
 def _reason(view: RecordView, error: Exception) -> str:
     if isinstance(error, NotFound):
-        return "It is gone."
+        return gettext("It is gone.")
     if isinstance(error, ReferenceViolation):
-        return "Other records still belong to it."
+        return gettext("Other records still belong to it.")
     if isinstance(error, Stale):
-        return "Somebody else changed it at the same moment."
+        return gettext("Somebody else changed it at the same moment.")
     draft = Draft(view.fields(view.editable))
     assert isinstance(error, InvalidData | ConstraintViolation | RejectedValue)  # noqa: S101 - what is left of the refusals
     draft.note(error)

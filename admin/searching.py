@@ -15,6 +15,7 @@ from admin.office import GET, Office
 from admin.pages import root_of
 from admin.records import RecordView
 from admin.signing_in import staff_of
+from admin.translating import gettext
 from domain.database import Reader
 from domain.errors import QueryTimeout
 
@@ -101,7 +102,7 @@ class Search:
         )
         identities = await unit.session.scalars(statement)
         return [
-            Found(self.office.views[name].name, str(key), f"{root}/{name}/details/{key}")
+            Found(gettext(self.office.views[name].name), str(key), f"{root}/{name}/details/{key}")
             for name in identities
         ]
 
@@ -114,17 +115,17 @@ async def _named(unit: Reader, view: RecordView, root: str, wanted: str) -> list
 
 def _found(view: RecordView, record: Any, root: str) -> Found:
     link = f"{root}/{view.identity}/details/{identifier(view, record)}"
-    return Found(view.name, view.option(record), link)
+    return Found(gettext(view.name), view.option(record), link)
 
 
 def _pages(request: Request, wanted: str) -> list[Found]:
     """Return the entries of the menu whose label holds every word of `wanted`."""
     menu: Sequence[Any] = request.scope["tradekeep.menu"](request)
     words = wanted.lower().split()
-    entries = [("Dashboard", f"{root_of(request)}/")]
+    entries = [(gettext("Dashboard"), f"{root_of(request)}/")]
     entries += [(label, link) for _, links in menu for label, link, _ in links]
     return [
-        Found("Page", label, link)
+        Found(gettext("Page"), label, link)
         for label, link in entries
         if all(word in label.lower() for word in words)
     ]

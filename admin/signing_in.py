@@ -20,6 +20,7 @@ from admin.pages import MenuArea, Pages, root_of
 from admin.permits import asking
 from admin.shielding import is_local_path
 from admin.throttling import SECOND_STEP, address_of, login_claims
+from admin.translating import gettext, marked, speaking
 from domain.audit.recording import record
 from domain.cache.keys import Keyspace
 from domain.cache.throttling import Claim, Throttle
@@ -53,9 +54,9 @@ SURE_FOR: Final = timedelta(minutes=10)
 THEMES: Final = ("light", "dark")
 
 VERDICTS: Final = {
-    Verdict.WRONG: "This code is wrong.",
-    Verdict.USED: "This code was used already. Wait for the next one.",
-    Verdict.OTHER_TIME: (
+    Verdict.WRONG: marked("This code is wrong."),
+    Verdict.USED: marked("This code was used already. Wait for the next one."),
+    Verdict.OTHER_TIME: marked(
         "This code belongs to another time: the clock of your authenticator is wrong. "
         "Let it set its time automatically, then try again."
     ),
@@ -63,10 +64,11 @@ VERDICTS: Final = {
 """What people are told of a code that does not open."""
 
 _NOTHING: Final = Permits(Role.SERVICE)
-_REFUSED: Final = "User name or password is wrong."
+_REFUSED: Final = marked("User name or password is wrong.")
 _OPEN: Final = (
     "/login", "/login/code", "/login/oidc", "/login/oidc/callback", "/forgot", "/reset",
 )  # fmt: skip
+_OPEN_FOLDERS: Final = ("/statics/", "/words/")
 _IN_PERSON: Final = ("/logout", "/account/stop-viewing")
 """Pages for whoever looks as somebody else, not for whom they look as."""
 _NO_KEYS: Final = "TRADEKEEP_ENCRYPTION_KEYS must be set for second steps of logins"
@@ -80,6 +82,7 @@ class Staff:
         user: The account.
         session: The login.
         theme: light or dark; empty: as the browser wants.
+        language: The tag of the chosen language; empty: as the browser wants.
         permits: What the role may do.
         reach: The tenants that are seen; None: all.
         behind: The member of staff who looks as `user`; None: `user` is there in person.
@@ -88,6 +91,7 @@ class Staff:
     user: User
     session: UserSession | None = None
     theme: str = ""
+    language: str = ""
     permits: Permits = field(default=_NOTHING)
     reach: Reach | None = None
     behind: "Staff | None" = None
@@ -210,10 +214,10 @@ class SignIn:
         username, password = str(form.get("username", "")), str(form.get("password", ""))
         claims = login_claims(request, username)
         if wait := await self.throttle.attempt(*claims):
-            return self._form(request, target, error="Too many attempts.", wait=wait)
+            return self._form(request, target, error=gettext("Too many attempts."), wait=wait)
         response = await self._enter(request, username, password)
         if response is None:
-            return self._form(request, target, error=_REFUSED)
+            return self._form(request, target, error=gettext(_REFUSED))
         account, *others = claims
         await self.throttle.forgive(account)
         for claim in others:
@@ -300,12 +304,12 @@ class SignIn:
         async with self.db.transaction(system="login") as unit:
             user = await holder_of(unit, ticket, TicketPurpose.SECOND_STEP)
         if user is None:
-            return self._form(request, target, error="That took too long. Log in again.")
+            return self._form(request, target, error=gettext("That took too long. Log in again."))
         if wait := await self.throttle.attempt(Claim(SECOND_STEP, str(user.id))):
-            return self._code_form(request, target, error="Too many attempts.", wait=wait)
+            return self._code_form(request, target, error=gettext("Too many attempts."), wait=wait)
         verdict, response = await self._second_step(request, ticket, str(form.get("code", "")))
         if response is None:
-            return self._code_form(request, target, error=VERDICTS[verdict])
+            return self._code_form(request, target, error=gettext(VERDICTS[verdict]))
         await self.throttle.forgive(Claim(SECOND_STEP, str(user.id)))
         return response
 
@@ -356,8 +360,9 @@ class SignIn:
             wishes = await unit.preferences.find(found[0].id)
             if found[1].viewing_id is not None and staff.behind is None:
                 await end_viewing(unit, found[1].id, found[0], reason="time or rights were over")
-        theme = "" if wishes is None else str(wishes.settings.get("theme", ""))
-        return replace(staff, theme=theme if theme in THEMES else "")
+        chosen = {} if wishes is None else wishes.settings
+        theme, language = str(chosen.get("theme", "")), str(chosen.get("language", ""))
+        return replace(staff, theme=theme if theme in THEMES else "", language=language)
 
     # ── who stands there ─────────────────────────────────────────────────────────────────────
 
@@ -381,13 +386,13 @@ class SignIn:
         permits = (await self.permits_of(Role.VIEWER)).without(
             self.kept_from_desks | self.kept_from_viewers, is_reading=True
         )
-        return Staff(viewed, session, "", permits, Reach.of([viewed.id]), staff)
+        return Staff(viewed, session, permits=permits, reach=Reach.of([viewed.id]), behind=staff)
 
     async def _in_person(self, unit: Unit, user: User, session: UserSession | None) -> Staff:
         permits, reach = await self.permits_of(user.role), await reach_of(unit, user)
         if reach is not None:
             permits = permits.without(self.kept_from_desks)
-        return Staff(user, session, "", permits, reach)
+        return Staff(user, session, permits=permits, reach=reach)
 
     async def may_view_as(self, staff: Staff, user: User) -> bool:
         """Return whether a member of staff, there in person, may look as this user.
@@ -465,10 +470,10 @@ class Gate:
             await self._app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if path in _OPEN or path.startswith("/statics/"):
-            await self._app(scope, receive, send)
-            return
         request = Request(scope, receive)
+        if path in _OPEN or path.startswith(_OPEN_FOLDERS):
+            await self._answer(request, "", send)
+            return
         staff = await self._sign_in.resume(request)
         if staff is None:
             await self._to_login(request)(scope, receive, send)
@@ -478,7 +483,15 @@ class Gate:
         scope["tradekeep.staff"] = staff
         scope["tradekeep.menu"] = self._menu
         with staff.acting():
-            await self._app(scope, receive, send)
+            await self._answer(request, staff.language, send)
+
+    async def _answer(self, request: Request, own: str, send: Send) -> None:
+        """Pass the request on in its language."""
+        accepted = request.headers.get("accept-language", "")
+        chosen = self._sign_in.pages.languages.chosen(own, accepted)
+        request.scope["tradekeep.language"] = chosen
+        with speaking(chosen):
+            await self._app(request.scope, request.receive, send)
 
     def _to_login(self, request: Request) -> Response:
         login = f"{root_of(request)}/login"

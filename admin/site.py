@@ -59,6 +59,7 @@ from admin.server_events import ServerEvents
 from admin.signing_in import Gate, SignIn, staff_of
 from admin.staffing import Staffing
 from admin.tables import Tables
+from admin.translating import gettext, marked
 from admin.viewing import Viewing, in_person
 from domain.database import Database
 
@@ -97,9 +98,9 @@ _GROUPS: Final = (
 """Groups of pages; what any table has stands behind the pages that some have of their own."""
 
 _PAGES: Final = {
-    "Journal": (("Review", "review"),),
-    "Agents": (("Race", "race"),),
-    "Identity": (("Permissions", "permissions"),),
+    "Journal": ((marked("Review"), "review"),),
+    "Agents": ((marked("Race"), "race"),),
+    "Identity": ((marked("Permissions"), "permissions"),),
 }
 """Pages that are no tables: label and path, by the area of the menu that they stand in."""
 
@@ -166,6 +167,7 @@ class Site(Admin):
         )
         return [
             Mount("/statics", KeptStatics(directory=STATICS), name="statics"),
+            Route("/words/{tag}.js", self.pages.words, methods=GET),
             Route("/login", self.sign_in.login, name="login", methods=BOTH),
             Route("/login/code", self.sign_in.code, methods=BOTH),
             Route("/logout", self.sign_in.logout, name="logout", methods=POST),
@@ -182,14 +184,18 @@ class Site(Admin):
         for category in self._menu.items:
             views = [item.view for item in category.children if isinstance(item, ViewMenu)]
             links = [
-                (view.name_plural, f"{root}/{view.identity}/list", view.identity == current)
+                (
+                    gettext(view.name_plural),
+                    f"{root}/{view.identity}/list",
+                    view.identity == current,
+                )
                 for view in views
                 if isinstance(view, RecordView)
                 and view.may_read(request)
                 and (not view.is_part or view.identity == current)
             ]
             pages = [
-                (label, f"{root}/{path}", path == current)
+                (gettext(label), f"{root}/{path}", path == current)
                 for label, path in _PAGES.get(category.name, ())
                 if staff_of(request).may(*PLACES[f"/{path}"])
             ]

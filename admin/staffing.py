@@ -16,6 +16,7 @@ from admin.pages import root_of
 from admin.permissions import catalogue
 from admin.resetting import Resetting
 from admin.signing_in import staff_of
+from admin.translating import gettext
 from admin.writing import sentence
 from domain.clock import now
 from domain.errors import ConstraintViolation, InvalidData
@@ -63,7 +64,7 @@ class Staffing:
             except InvalidData as refused:
                 error = sentence(refused)
             except ConstraintViolation:
-                error = "This name is taken, or it does not begin with a letter or digit."
+                error = gettext("This name is taken, or it does not begin with a letter or digit.")
         context = {"texts": texts, "error": error, "roles": [str(role) for role in Role]}
         return self.office.pages.render(request, "user.html", context, status=422 if error else 200)
 

@@ -20,6 +20,7 @@ from admin.office import BOTH, GET, Office, for_writers
 from admin.pages import root_of
 from admin.records import RecordView
 from admin.signing_in import staff_of
+from admin.translating import gettext, inside
 from admin.writing import Draft, create, save
 from domain.database import Reader
 from domain.errors import ReferenceViolation
@@ -70,7 +71,9 @@ class Tables:
         """Show an empty form, or insert what came back."""
         view = self.office.view_of(request)
         if not view.may_create(request):
-            raise HTTPException(405, f"{view.name_plural} are not made here.")
+            raise HTTPException(
+                405, gettext("%(names)s are not made here.", names=gettext(view.name_plural))
+            )
         fields = view.fields(view.creatable)
         if request.method != "POST":
             draft = Draft.empty(fields, await self._beginnings(request, view))
@@ -99,7 +102,10 @@ class Tables:
         """Show a record's form, or write the fields that changed."""
         view = self.office.view_of(request)
         if not view.may_edit(request):
-            raise HTTPException(405, f"{view.name_plural} are not edited here.")
+            raise HTTPException(
+                405,
+                gettext("%(names)s are not edited here.", names=gettext(view.name_plural)),
+            )
         key, fields = key_of(view, request), view.fields(view.editable)
         groups = inlines.groups_of(view, request)
         if request.method != "POST":
@@ -109,7 +115,8 @@ class Tables:
                 draft = Draft.of(fields, record)
                 if "restore" in request.query_params:
                     await restored_draft(unit, view, request, draft)
-            return await self._form(request, view, draft, groups)
+                await _name_references(unit, view, draft, record)
+            return self._page(request, view, (draft, record), groups)
         form = await _form_of(request)
         draft = Draft.submitted(fields, form)
         inlines.submitted(groups, form)
@@ -138,7 +145,10 @@ class Tables:
         """Ask whether to delete a record, or delete it."""
         view, staff = self.office.view_of(request), staff_of(request)
         if not view.may_delete(request):
-            raise HTTPException(405, f"{view.name_plural} are not deleted here.")
+            raise HTTPException(
+                405,
+                gettext("%(names)s are not deleted here.", names=gettext(view.name_plural)),
+            )
         key = key_of(view, request)
         error = await self._deleted(request, view, key) if request.method == "POST" else ""
         if error is None:
@@ -166,29 +176,49 @@ class Tables:
                 record = await view.rows(unit).get(key)
                 means = await consequences_of(unit, view, record)
                 if means.needs_name and typed != " ".join(view.title(record).split()):
-                    return f"{means.number:,} records go with it: type its name to confirm."
+                    return gettext(
+                        "%(count)s records go with it: type its name to confirm.",
+                        count=f"{means.number:,}",
+                    )
                 await view.rows(unit).remove(record)
         except ReferenceViolation:
-            return "Other records still belong to it, so it stays."
+            return gettext("Other records still belong to it, so it stays.")
         return None
 
     async def _form(
         self, request: Request, view: RecordView, draft: Draft, groups: Sequence[Group] = ()
     ) -> Response:
+        """Return the form of a draft, beside the record as it is stored now."""
         async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
-            draft.labels = await labels_of(unit, draft.fields, draft.texts)
             record = await self._record(request, view, unit)
+            await _name_references(unit, view, draft, record)
+        return self._page(request, view, (draft, record), groups)
+
+    def _page(
+        self,
+        request: Request,
+        view: RecordView,
+        subject: tuple[Draft, Any],
+        groups: Sequence[Group],
+    ) -> Response:
+        draft, record = subject
         own = request.path_params.get("pk")
         back = f"{root_of(request)}/{view.identity}/" + (f"details/{own}" if own else "list")
-        title = f"{'Edit' if own else 'New'} {view.name.lower()}"
+        title = gettext("Edit %(kind)s") if own else gettext("New %(kind)s")
+        title %= {"kind": inside(view.name)}
         context = {"view": view, "draft": draft, "title": title, "back": back}
-        draft.currency = view.currency_of(record)
         named = "" if record is None else view.title(record)
         context |= {"record_title": named, "groups": groups}
         drafts = [draft, *(child.draft for group in groups for child in group.children)]
         is_stale, is_wrong = (any(getattr(d, n) for d in drafts) for n in ("is_stale", "errors"))
         status = 409 if is_stale else 422 if is_wrong else 200
         return self.office.pages.render(request, "form.html", context, status=status)
+
+
+async def _name_references(unit: Reader, view: RecordView, draft: Draft, record: Any) -> None:
+    """Give a draft the names behind its references and the currency of its amounts."""
+    draft.labels = await labels_of(unit, draft.fields, draft.texts)
+    draft.currency = view.currency_of(record)
 
 
 async def _form_of(request: Request) -> FormData:

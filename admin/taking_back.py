@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from admin.addressing import key_in
 from admin.deleting import consequences_of
+from admin.fields import label_of
 from admin.records import RecordView
+from admin.translating import gettext, inside
 from domain.clock import now
 from domain.database import Worker
 from domain.errors import InvalidData, NotFound, ReferenceViolation
@@ -35,7 +37,7 @@ async def take_back(unit: Worker, imported: TableImport, view: RecordView) -> Se
     for row in await _rows(unit, imported):
         reason = await _undo(unit, view, row)
         if reason:
-            reasons.append(f"Line {row.line}: {reason}")
+            reasons.append(gettext("Line %(line)s: %(reason)s", line=row.line, reason=reason))
     if not reasons:
         locked.status, locked.reverted_at = ImportStatus.REVERTED, now()
         await unit.flush()
@@ -56,11 +58,11 @@ async def _undo(unit: Worker, view: RecordView, row: TableImportRow) -> str:
     except NotFound:
         record = None
     if record is None:
-        return "the record is gone."
+        return gettext("the record is gone.")
     after: dict[str, str] = row.after or {}
     changed = [name for name, text in _texts(view, record, after).items() if text != after[name]]
     if changed:
-        return f"{', '.join(changed)} changed since."
+        return gettext("%(names)s changed since.", names=", ".join(map(label_of, changed)))
     if row.outcome is RowOutcome.INSERTED:
         return await _remove(unit, view, record)
     await _restore(unit, view, record, row.before or {})
@@ -70,13 +72,13 @@ async def _undo(unit: Worker, view: RecordView, row: TableImportRow) -> str:
 async def _remove(unit: Worker, view: RecordView, record: Any) -> str:
     meant = await consequences_of(unit, view, record)
     if others := [*meant.obstacles, *meant.gone]:
-        return f"{others[0].label.lower()} belong to the record by now."
+        return gettext("%(names)s belong to the record by now.", names=inside(others[0].label))
     try:
         async with unit.session.begin_nested():
             await view.rows(unit).remove(record)
             await unit.flush()
     except ReferenceViolation:
-        return "other records refer to it by now."
+        return gettext("other records refer to it by now.")
     return ""
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, select
 from admin.market_boards import read_position_board
 from admin.records import RecordView, Related
 from admin.rendering import show
+from admin.translating import gettext, word
 from domain.database import Reader
 from domain.market.models import Instrument
 from domain.trading.models import (
@@ -105,7 +106,7 @@ class TradeView(RecordView, model=Trade):
 
     def heading(self, record: Any) -> str:
         """Return ``Buy 10 AAPL @ 190.25``."""
-        side = str(record.side or "close").capitalize()
+        side = word(record.side or "close").capitalize()
         quantity, price = show(record.quantity).text, show(record.price, "price").text
         return f"{side} {quantity} {record.instrument} @ {price}"
 
@@ -113,7 +114,8 @@ class TradeView(RecordView, model=Trade):
         """Return that a corrected or busted trade does not count."""
         if record.status == TradeStatus.BOOKED:
             return ()
-        return (f"This trade does not count any more: it was {record.status}.",)
+        status = word(record.status)
+        return (gettext("This trade does not count any more: it was %(status)s.", status=status),)
 
     def search_condition(self, text: str) -> ColumnElement[bool]:
         """Return the condition for trades in instruments of this symbol or option root."""
@@ -165,13 +167,14 @@ class PositionView(RecordView, model=Position):
     def title(self, record: Any) -> str:
         """Return ``long 10``, or ``long, closed``."""
         quantity = show(abs(record.quantity)).text
-        return f"{record.side} {quantity}" if record.quantity else f"{record.side}, {record.status}"
+        side = word(record.side)
+        return f"{side} {quantity}" if record.quantity else f"{side}, {word(record.status)}"
 
     def heading(self, record: Any) -> str:
         """Return ``Long 10 AAPL``, or ``Long AAPL, closed``."""
-        side = str(record.side).capitalize()
+        side = word(record.side).capitalize()
         if not record.quantity:
-            return f"{side} {record.instrument}, {record.status}"
+            return f"{side} {record.instrument}, {word(record.status)}"
         return f"{side} {show(abs(record.quantity)).text} {record.instrument}"
 
 
@@ -272,7 +275,8 @@ class EquitySnapshotView(RecordView, model=EquitySnapshot):
 
     def heading(self, record: Any) -> str:
         """Return ``Main on 2024-03-15``."""
-        return f"{record.portfolio} on {record.time:%Y-%m-%d}"
+        day = f"{record.time:%Y-%m-%d}"
+        return gettext("%(what)s on %(day)s", what=record.portfolio, day=day)
 
 
 VIEWS = (

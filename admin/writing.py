@@ -14,6 +14,7 @@ from starlette.datastructures import FormData
 from admin.fields import Field, label_of
 from admin.records import RecordView
 from admin.rendering import FRACTIONS, MONEY, PRICES, UNITS
+from admin.translating import gettext, said_rule
 from domain.db.unit import UnitOfWork
 from domain.errors import (
     AlreadyExists,
@@ -24,6 +25,7 @@ from domain.errors import (
     ReferenceViolation,
     RejectedValue,
     Stale,
+    shorten,
 )
 
 _VERSION: Final = re.compile(r"[0-9]{1,9}")
@@ -81,11 +83,23 @@ class Draft:
             texts[item.name] = str(form.get(item.name, rendered[item.name]))
         return cls(fields, texts, rendered, _version(str(form.get("version", ""))))
 
+    def parts(self, sections: Sequence[tuple[str, Sequence[str]]]) -> list[tuple[str, list[Field]]]:
+        """Return the legend and the fields of each part of a form.
+
+        Args:
+            sections: (legend, attributes); the fields that none of them names stand first.
+        """
+        grouped = {name for _, names in sections for name in names}
+        first = [item for item in self.fields if item.name not in grouped]
+        named = ((legend, frozenset(names)) for legend, names in sections)
+        rest = [(legend, [i for i in self.fields if i.name in names]) for legend, names in named]
+        return [("", first), *((legend, items) for legend, items in rest if items)]
+
     def unit_of(self, item: Field) -> str:
         """Return what stands behind a number: a currency, a percent sign, or nothing."""
         if item.name in UNITS and item.name not in FRACTIONS:
             return UNITS[item.name]
-        return self.currency if item.name in MONEY | PRICES else ""
+        return self.currency if item.name in MONEY or item.name in PRICES else ""
 
     def changed(self) -> dict[str, str]:
         """Return the texts that differ from what was rendered."""
@@ -115,7 +129,7 @@ class Draft:
             return
         longest = sorted(names, key=len, reverse=True)
         place = next((name for name in longest if _is_about(error, name)), "")
-        self.errors[place] = _explained(error)
+        self.errors[place] = _refused(error)
 
 
 async def save(unit: UnitOfWork, view: RecordView, ident: Any, draft: Draft) -> bool:
@@ -212,7 +226,7 @@ async def _compare(unit: UnitOfWork, view: RecordView, ident: Any, draft: Draft)
     mine = draft.changed()
     draft.texts = {name: mine.get(name, text) for name, text in stored.texts.items()}
     draft.is_stale = True
-    draft.errors[""] = (
+    draft.errors[""] = gettext(
         "Somebody changed this record while you were editing. Nothing of yours was written. "
         "Compare, then save again to overwrite the fields that you changed."
     )
@@ -232,21 +246,31 @@ def _version(text: str) -> int | None:
 
 def sentence(error: InvalidData) -> str:
     """Return what is wrong as a sentence; the value itself stands in the form."""
-    return f"{label_of(error.field)} must {error.rule}."
+    return gettext("%(field)s %(rule)s.", field=label_of(error.field), rule=said_rule(error.rule))
+
+
+def explained(error: InvalidData) -> str:
+    """Return what is wrong as a sentence, with the value that was refused."""
+    return gettext(
+        "%(field)s %(rule)s, was %(value)s.",
+        field=label_of(error.field),
+        rule=said_rule(error.rule),
+        value=shorten(error.value),
+    )
 
 
 def _is_about(error: ConstraintViolation | RejectedValue, name: str) -> bool:
     return error.column == name or name in (error.constraint or "")
 
 
-def _explained(error: ConstraintViolation | RejectedValue) -> str:
+def _refused(error: ConstraintViolation | RejectedValue) -> str:
     if isinstance(error, AlreadyExists):
-        return "There is another record with this value already."
+        return gettext("There is another record with this value already.")
     if isinstance(error, ReferenceViolation):
-        return "This refers to a record that does not exist, or that is still in use."
+        return gettext("This refers to a record that does not exist, or that is still in use.")
     if isinstance(error, CheckFailed) and error.constraint:
         rule = error.constraint.removeprefix(f"ck_{error.table}_").replace("_", " ")
-        return f"The database refuses this value: it breaks the rule “{rule}”."
+        return gettext("The database refuses this value: it breaks the rule “%(rule)s”.", rule=rule)
     if isinstance(error, CheckFailed):
-        return "This must be filled in."
-    return "The database cannot store this value."
+        return gettext("This must be filled in.")
+    return gettext("The database cannot store this value.")

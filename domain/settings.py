@@ -117,6 +117,7 @@ class Settings(BaseSettings):
     oidc_second_step_counts: bool = False
     oidc_acr_values: Annotated[tuple[str, ...], NoDecode] = ()
     oidc_create_domains: Annotated[tuple[str, ...], NoDecode] = ()
+    language: str = Field(default="en", pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}$")
 
     @field_validator(
         "allowed_hosts",

@@ -1,6 +1,12 @@
 // Everything here only makes pages more comfortable: without it every form still works.
 "use strict";
 
+// What scripts say: English stands here, other languages come as a table before this script.
+function said(text, values = {}) {
+  const words = globalThis.tradekeepWords ?? {};
+  return (words[text] ?? text).replace(/%\((\w+)\)s/g, (gap, name) => String(values[name] ?? gap));
+}
+
 const THEME = "tradekeep-theme";
 
 function storedTheme() {
@@ -101,7 +107,7 @@ class Reference {
       id: field.id,
       autocomplete: "off",
       spellcheck: false,
-      placeholder: "Type to search…",
+      placeholder: said("Type to search…"),
       value: field.dataset.label || field.value,
     });
     for (const name of ["aria-describedby", "aria-invalid"]) {

@@ -6,7 +6,8 @@
   const { createChart, createSeriesMarkers } = LightweightCharts;
   const { AreaSeries, CandlestickSeries, HistogramSeries, LineSeries } = LightweightCharts;
   const DAY = 86_400;
-  const SPANS = [["1M", 31], ["3M", 92], ["6M", 183], ["1Y", 366], ["5Y", 1827], ["All", 0]];
+  const SPANS = [[said("1M"), 31], [said("3M"), 92], [said("6M"), 183], [said("1Y"), 366], [said("5Y"), 1827], [said("All"), 0]];
+  const SIDES = { buy: said("buy"), sell: said("sell") };
   const charts = new Set();
 
   // A variable that holds light-dark() is only a colour once something wears it.
@@ -32,6 +33,7 @@
       grid: { vertLines: { visible: false }, horzLines: { color: line } },
       rightPriceScale: { borderVisible: false },
       timeScale: { borderColor: line, minBarSpacing: 0.05 },
+      localization: { locale: document.documentElement.lang },
     };
   }
 
@@ -142,7 +144,7 @@
       this.currency = found.currency;
       this.first = this.points[0][0];
       this.last = this.points.at(-1)[0];
-      this.buttons([["equity", "Equity"], ["profit", "Profit"], ["drawdown", "Drawdown"]], "equity", (name) => this.show(name));
+      this.buttons([["equity", said("Equity")], ["profit", said("Profit")], ["drawdown", said("Drawdown")]], "equity", (name) => this.show(name));
       this.buttons(this.#spans(), 0, (days) => this.span(days, this.last));
       this.show("equity");
       this.span(0);
@@ -201,10 +203,13 @@
     say({ time }) {
       const point = this.points.find((item) => item[0] === time) ?? this.points.at(-1);
       const day = new Date(point[0] * 1000).toISOString().slice(0, 10);
-      const fall = point[4] === null ? "" : ` · drawdown ${percent(point[4])}`;
-      this.legend.textContent =
-        `${day} · equity ${amount.format(point[1])} ${this.currency} · paid in ${amount.format(point[2])}` +
-        ` · day ${Number(point[3]) > 0 ? "+" : ""}${amount.format(point[3])}${fall}`;
+      const fall = point[4] === null ? "" : ` · ${said("drawdown %(share)s", { share: percent(point[4]) })}`;
+      const told = {
+        equity: `${amount.format(point[1])} ${this.currency}`,
+        paid: amount.format(point[2]),
+        profit: `${Number(point[3]) > 0 ? "+" : ""}${amount.format(point[3])}`,
+      };
+      this.legend.textContent = `${day} · ${said("equity %(equity)s · paid in %(paid)s · day %(profit)s", told)}${fall}`;
     }
   }
 
@@ -330,9 +335,11 @@
       const [at, open, high, low, close, volume] = bar;
       const moment = new Date(at * 1000).toISOString();
       const when = moment.endsWith("T00:00:00.000Z") ? moment.slice(0, 10) : `${moment.slice(0, 16).replace("T", " ")} UTC`;
-      const trades = (this.traded.get(at) ?? []).map((trade) => `${trade.side ?? "close"} ${grouped.format(trade.quantity)} @ ${trade.price}`);
-      const shown = trades.length > 3 ? [...trades.slice(0, 3), `${trades.length - 3} more`] : trades;
-      this.legend.textContent = [`${when} · open ${open} · high ${high} · low ${low} · close ${close} ${this.currency} · volume ${grouped.format(volume)}`, ...shown].join(" · ");
+      const trades = (this.traded.get(at) ?? []).map((trade) => `${SIDES[trade.side] ?? said("close")} ${grouped.format(trade.quantity)} @ ${trade.price}`);
+      const shown = trades.length > 3 ? [...trades.slice(0, 3), said("%(count)s more", { count: trades.length - 3 })] : trades;
+      const told = { open, high, low, close: `${close} ${this.currency}`, volume: grouped.format(volume) };
+      const line = said("open %(open)s · high %(high)s · low %(low)s · close %(close)s · volume %(volume)s", told);
+      this.legend.textContent = [when, line, ...shown].join(" · ");
     }
   }
 

@@ -68,7 +68,7 @@ class Rule {
   #choose(choices, isMany) {
     const select = document.createElement("select");
     select.dataset.editor = "";
-    select.setAttribute("aria-label", "Value");
+    select.setAttribute("aria-label", said("Value"));
     select.multiple = isMany;
     if (isMany) select.size = Math.min(choices.length, 6);
     const given = this.#values();
@@ -105,7 +105,7 @@ class Rule {
       input.type = type;
       input.value = given[at] ?? "";
       input.dataset.editor = "";
-      input.setAttribute("aria-label", at ? "Until" : "From");
+      input.setAttribute("aria-label", at ? said("Until") : said("From"));
       input.addEventListener("input", () => this.#write(ends.map((end) => end.value)));
       return input;
     });
@@ -160,7 +160,7 @@ class Rules {
     const buttons = frame.querySelector(":scope > .rule-buttons");
     if (!buttons.querySelector("[data-rules-remove]")) {
       const remove = document.createElement("button");
-      Object.assign(remove, { type: "button", className: "button quiet", textContent: "Remove group" });
+      Object.assign(remove, { type: "button", className: "button quiet", textContent: said("Remove group") });
       remove.dataset.rulesRemove = "";
       buttons.append(remove);
     }
@@ -248,7 +248,7 @@ class CellEditor {
 async function countExactly(event) {
   event.preventDefault();
   const link = event.currentTarget;
-  link.textContent = "Counting…";
+  link.textContent = said("Counting…");
   const answer = await fetch(link.dataset.count).catch(() => null);
   if (!answer) {
     location.assign(link.href);

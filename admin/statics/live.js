@@ -27,7 +27,7 @@
     const price = data?.last ?? data?.bid ?? data?.ask;
     for (const cell of (price && prices.get(channel)) || []) {
       cell.textContent = price;
-      cell.title = `live, ${data.time}`;
+      cell.title = said("live, %(time)s", { time: data.time });
       cell.classList.add("live");
       cell.classList.remove("lost");
     }
@@ -36,7 +36,7 @@
   function countAlert(data) {
     if (!badge || !data?.event_id || seen.has(data.event_id)) return;
     seen.add(data.event_id);
-    badge.textContent = seen.size === 1 ? "1 new alert" : `${seen.size} new alerts`;
+    badge.textContent = seen.size === 1 ? said("1 new alert") : said("%(count)s new alerts", { count: seen.size });
     badge.hidden = false;
   }
 

@@ -7,21 +7,21 @@
   const root = opener.dataset.palette.replace(/\/search\.json$/, "");
   opener.setAttribute("aria-keyshortcuts", "Control+K");
   const KEYS = [
-    ["Ctrl K or /", "Search for anything"],
-    ["?", "Show these keys"],
-    ["g d", "Go to the dashboard"],
-    ["g t", "Go to trades"],
-    ["g p", "Go to positions"],
-    ["g o", "Go to portfolios"],
-    ["g i", "Go to instruments"],
-    ["g j", "Go to journal entries"],
-    ["g a", "Go to alerts"],
-    ["j and k", "Next and previous line of a table"],
-    ["Enter", "Open the line"],
-    ["n", "New record"],
-    ["e", "Edit the record"],
-    ["[ and ]", "Previous and next page"],
-    ["s", "Save the form"],
+    [said("Ctrl K or /"), said("Search for anything")],
+    ["?", said("Show these keys")],
+    ["g d", said("Go to the dashboard")],
+    ["g t", said("Go to trades")],
+    ["g p", said("Go to positions")],
+    ["g o", said("Go to portfolios")],
+    ["g i", said("Go to instruments")],
+    ["g j", said("Go to journal entries")],
+    ["g a", said("Go to alerts")],
+    [said("j and k"), said("Next and previous line of a table")],
+    [said("Enter"), said("Open the line")],
+    ["n", said("New record")],
+    ["e", said("Edit the record")],
+    [said("[ and ]"), said("Previous and next page")],
+    ["s", said("Save the form")],
   ];
   const PLACES = { d: "/", t: "/trades/list", p: "/positions/list", o: "/portfolios/list", i: "/instruments/list", j: "/journal-entries/list", a: "/alerts/list" };
 
@@ -47,17 +47,17 @@
     constructor() {
       this.turn = 0;
       this.active = 0;
-      this.input = made("input", { type: "search", placeholder: "Pages, instruments, portfolios, people, an id…", autocomplete: "off", spellcheck: false, maxLength: 100 });
+      this.input = made("input", { type: "search", placeholder: said("Pages, instruments, portfolios, people, an id…"), autocomplete: "off", spellcheck: false, maxLength: 100 });
       this.list = made("ul", { id: "palette-options" });
       this.list.setAttribute("role", "listbox");
-      this.list.setAttribute("aria-label", "Found");
-      for (const [name, value] of [["role", "combobox"], ["aria-controls", this.list.id], ["aria-expanded", "true"], ["aria-label", "Search for anything"]]) {
+      this.list.setAttribute("aria-label", said("Found"));
+      for (const [name, value] of [["role", "combobox"], ["aria-controls", this.list.id], ["aria-expanded", "true"], ["aria-label", said("Search for anything")]]) {
         this.input.setAttribute(name, value);
       }
       this.input.addEventListener("input", () => this.#ask());
       this.input.addEventListener("keydown", (event) => this.#key(event));
-      this.hint = made("p", { className: "muted palette-hint", textContent: "↑ ↓ choose · Enter opens · Esc closes · ? shows all keys" });
-      opened("Search for anything", this.input, this.list, this.hint);
+      this.hint = made("p", { className: "muted palette-hint", textContent: said("↑ ↓ choose · Enter opens · Esc closes · ? shows all keys") });
+      opened(said("Search for anything"), this.input, this.list, this.hint);
       this.#ask();
     }
 
@@ -66,7 +66,7 @@
       const answer = await fetch(`${opener.dataset.palette}?q=${encodeURIComponent(this.input.value)}`).catch(() => null);
       if (turn !== this.turn) return;
       this.#show(answer?.ok ? await answer.json() : []);
-      if (!answer?.ok) this.hint.textContent = "The search does not answer just now.";
+      if (!answer?.ok) this.hint.textContent = said("The search does not answer just now.");
     }
 
     #show(found) {
@@ -77,7 +77,7 @@
           return item;
         }),
       );
-      if (!found.length) this.list.append(made("li", { className: "muted", textContent: "Nothing was found." }));
+      if (!found.length) this.list.append(made("li", { className: "muted", textContent: said("Nothing was found.") }));
       this.#mark(0);
     }
 
@@ -103,8 +103,8 @@
 
   function showKeys() {
     const rows = KEYS.map(([keys, does]) => made("div", {}, made("dt", {}, made("kbd", { textContent: keys })), made("dd", { textContent: does })));
-    const close = made("button", { type: "button", className: "button", textContent: "Close" });
-    const dialog = opened("Keys", made("h2", { textContent: "Keys" }), made("dl", { className: "keys" }, ...rows), close);
+    const close = made("button", { type: "button", className: "button", textContent: said("Close") });
+    const dialog = opened(said("Keys"), made("h2", { textContent: said("Keys") }), made("dl", { className: "keys" }, ...rows), close);
     close.addEventListener("click", () => dialog.close());
   }
 

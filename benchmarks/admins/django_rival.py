@@ -111,13 +111,44 @@ class Trade(models.Model):
         db_table = '"trading"."trades"'
 
 
+def _amount() -> Any:
+    return models.DecimalField(max_digits=38, decimal_places=18, null=True)
+
+
 class Entry(models.Model):
-    """A journal entry."""
+    """A journal entry, with every column that our own form has."""
 
     id = models.UUIDField(primary_key=True)
+    entry_on = models.DateField()
+    kind = models.TextField()
     title = models.TextField(null=True)
-    notes = models.TextField(null=True)
     portfolio = models.ForeignKey(Portfolio, models.DO_NOTHING, null=True)
+    instrument = models.ForeignKey(Instrument, models.DO_NOTHING, null=True)
+    strategy = models.TextField(null=True)
+    direction = models.TextField(null=True)
+    planned_entry = _amount()
+    planned_stop = _amount()
+    planned_target = _amount()
+    initial_risk = _amount()
+    thesis = models.TextField(null=True)
+    legs = models.JSONField(null=True)
+    entry_at = models.DateTimeField(null=True)
+    entry_price = _amount()
+    exit_on = models.DateField(null=True)
+    exit_at = models.DateTimeField(null=True)
+    exit_price = _amount()
+    mae = _amount()
+    mfe = _amount()
+    pnl = _amount()
+    pnl_percent = _amount()
+    fees = _amount()
+    currency = models.TextField(null=True)
+    rating = models.IntegerField(null=True)
+    satisfied = models.BooleanField(null=True)
+    followed_plan = models.BooleanField(null=True)
+    emotion = models.TextField(null=True)
+    notes = models.TextField(null=True)
+    lessons = models.TextField(null=True)
 
     class Meta:
         app_label = "auth"

@@ -14,6 +14,10 @@ from domain.settings import Settings
 
 PORTFOLIOS = 100_000
 INSTRUMENTS = 100
+POPULAR = 42
+"""The instrument that every tenth trade is in: `SEARCHED` is its symbol."""
+
+SEARCHED = f"SYM{POPULAR:03d}"
 _BATCH = 1_000_000
 
 
@@ -52,7 +56,8 @@ async def prepare(url: str, rows: int) -> Ground:
 
 
 def _trades(start: int, end: int) -> str:
-    return _TRADES.format(start=start, end=end, portfolios=PORTFOLIOS, instruments=INSTRUMENTS)
+    numbers = {"portfolios": PORTFOLIOS, "instruments": INSTRUMENTS, "popular": POPULAR}
+    return _TRADES.format(start=start, end=end, **numbers)
 
 
 async def _token(url: str) -> str:
@@ -92,7 +97,8 @@ SELECT '00000000-0000-7000-8000-000000000001', p.id, i.id,
        timestamptz '2010-01-01 00:00+00' + n * interval '20 seconds', 'bench', n::text
   FROM generate_series({start}, {end}) AS n
   JOIN numbered_portfolios AS p ON p.number = 1 + n % {portfolios}
-  JOIN numbered_instruments AS i ON i.number = 1 + (n / 7) % {instruments}
+  JOIN numbered_instruments AS i
+    ON i.number = CASE n % 10 WHEN 0 THEN {popular} ELSE 1 + (n / 7) % {instruments} END
  ORDER BY n
 """
 _ENTRY = """

@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette_admin.contrib.sqla import Admin as StarletteAdmin
 from starlette_admin.contrib.sqla import ModelView as StarletteView
 
-from benchmarks.admins.plain import Entry, Instrument, Portfolio, Trade
+from benchmarks.admins.plain import EDITED, Entry, Instrument, Portfolio, Trade
 
 _SHOWN = ["executed_at", "side", "quantity", "price", "gross_amount", "currency", "kind", "status"]
 
@@ -27,6 +27,7 @@ def sqladmin_app() -> Starlette:
 
     class EntryView(sqladmin.ModelView, model=Entry):
         identity = "entry"
+        form_columns = list(EDITED)
 
     app = Starlette()
     admin = sqladmin.Admin(app, create_async_engine(os.environ["BENCH_URL"]))
@@ -45,7 +46,7 @@ def starlette_admin_app() -> Starlette:
         page_size = 50
 
     class EntryView(StarletteView):
-        fields = ["id", "title", "notes", "portfolio"]
+        fields = ["id", *EDITED]
 
     class NamedView(StarletteView):
         fields = ["id", "name"]

@@ -59,6 +59,7 @@ class Connections(Generic[R, U]):
         self._write: AsyncEngine | None = None
         self._read: AsyncEngine | None = None
         self._load: AsyncEngine | None = None
+        self._variants: dict[tuple[Any, ...], AsyncEngine] = {}
 
     async def __aenter__(self) -> Self:
         """Start the embedded server if needed and build the engines; connects to nothing yet."""
@@ -74,6 +75,7 @@ class Connections(Generic[R, U]):
             if engine is not None:
                 await engine.dispose()
         self._write = self._read = self._load = None
+        self._variants.clear()
         if self._embedded is not None:
             await self._embedded.aclose()
             self._embedded = None
@@ -223,13 +225,21 @@ class Connections(Generic[R, U]):
                 await asyncio.sleep(_pause(attempt))
         raise InvalidData("attempts", attempts, "be at least 1")
 
+    def _variant(self, engine: AsyncEngine, options: dict[str, Any]) -> AsyncEngine:
+        """Return `engine` with these options; making one anew costs more than a short statement."""
+        key = (engine, *options.items())
+        if key not in self._variants:
+            self._variants[key] = engine.execution_options(**options)
+        return self._variants[key]
+
     @asynccontextmanager
     async def _session(
         self, scope: Scope, isolation: Isolation, *, is_readonly: bool = False
     ) -> AsyncIterator[AsyncSession]:
-        engine = self.engine.execution_options(postgresql_readonly=is_readonly)
+        options: dict[str, Any] = {"postgresql_readonly": is_readonly}
         if level := _ISOLATIONS[isolation]:
-            engine = engine.execution_options(isolation_level=level)
+            options["isolation_level"] = level
+        engine = self._variant(self.engine, options)
         session = AsyncSession(
             engine,
             sync_session_class=WriteSession,
@@ -249,9 +259,8 @@ class Connections(Generic[R, U]):
     async def _snapshot_session(
         self, scope: Scope, pool: AsyncEngine | None = None
     ) -> AsyncIterator[AsyncSession]:
-        engine = (pool or self.engine).execution_options(
-            isolation_level="REPEATABLE READ", postgresql_readonly=True
-        )
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        engine = self._variant(pool or self.engine, options)
         session = AsyncSession(
             engine,
             sync_session_class=WriteSession,

@@ -127,14 +127,14 @@ async def find_session(
 
     An open page asks again and again: that is no use of the session by a person.
     """
-    session = await unit.repository(UserSessionRepository).by_token_hash(digest)
-    instant = now()
-    if session is None or session.revoked_at is not None or session.expires_at <= instant:
+    found = await unit.repository(UserSessionRepository).with_user(digest)
+    if found is None:
         return None
-    if session.last_seen_at + lifetime.idle <= instant:
+    (session, user), instant = found, now()
+    is_over = session.revoked_at is not None or session.expires_at <= instant
+    if is_over or session.last_seen_at + lifetime.idle <= instant or not user.is_active:
         return None
-    user = await unit.repository(UserRepository).find(session.user_id)
-    return None if user is None or not user.is_active else (user, session)
+    return user, session
 
 
 async def close_session(unit: UnitOfWork, token: str, *, reason: str) -> None:

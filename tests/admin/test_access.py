@@ -28,7 +28,7 @@ from tests.admin.conftest import Enter, browser, token_of, user_named
 from tests.admin.records import content, make_everything
 
 PASSWORD = "correct horse battery staple"
-OPEN = {"/login", "/login/code", "/forgot", "/reset"}
+OPEN = {"/words/en.js", "/login", "/login/code", "/forgot", "/reset"}
 SAMPLE = {
     "role": "viewer",
     "resource": "trades",
@@ -36,6 +36,7 @@ SAMPLE = {
     "identity": "portfolios",
     "pk": "00000000-0000-7000-8000-000000000000",
     "path": "admin.css",
+    "tag": "en",
 }
 
 

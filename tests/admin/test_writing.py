@@ -71,16 +71,18 @@ async def test_a_stale_form_is_refused_and_shows_both_sides(
     assert (stored.name, stored.broker, stored.version) == ("Mine", "ibkr", 3)
 
 
-@pytest.mark.parametrize("version", ["", "0", "-1", "²", "99999999999999999999", "x"])
 async def test_a_form_without_a_true_version_writes_nothing(
-    db: Database, boss: AsyncClient, version: str
+    db: Database, boss: AsyncClient, subtests: pytest.Subtests
 ) -> None:
     account = await make_everything(db)
     path = f"/portfolios/edit/{key_of(account.portfolio)}"
     form = await form_of(boss, path)
     before = await content(db)
-    assert (await send(boss, path, form.submitted(name="Mine", version=version))).status_code == 409
-    assert await content(db) == before
+    for version in ("", "0", "-1", "²", "99999999999999999999", "x"):
+        with subtests.test(version=version):
+            answer = await send(boss, path, form.submitted(name="Mine", version=version))
+            assert answer.status_code == 409
+            assert await content(db) == before
 
 
 async def test_where_no_edits_are_counted_another_columns_change_survives(
@@ -140,64 +142,72 @@ async def test_columns_that_are_not_in_the_form_cannot_be_sent(
     assert (stored.cost_basis_method, stored.base_currency) == (CostBasisMethod.FIFO, "USD")
 
 
-@pytest.mark.parametrize(
-    ("path", "changes", "field", "words"),
-    [
-        ("portfolios", {"name": ""}, "name", "must be filled in"),
-        ("portfolios", {"name": "x" * 101}, "name", "name length"),
-        ("portfolios", {"broker": "Two Words"}, "broker", "broker word"),
-        ("portfolios", {"archived_at": "2024-05-01 10:00"}, "archived_at", "carry a time zone"),
-        (
-            "portfolios",
-            {"archived_at": "0001-01-01 00:00:00+14:00"},
-            "archived_at",
-            "between the years",
-        ),
-        ("portfolios", {"archived_at": "yesterday"}, "archived_at", "be a time"),
-        ("portfolios", {"name": "a\x00b"}, "name", "no NUL"),
-        ("instruments", {"tick_size": "1e5"}, "tick_size", "be a decimal number"),
-        ("instruments", {"tick_size": "NaN"}, "tick_size", "be a decimal number"),
-        ("instruments", {"tick_size": "0.0000000000000000001"}, "tick_size", "18 decimals"),
-        ("instruments", {"details": "{oops"}, "details", "valid JSON"),
-        ("instruments", {"details": '{"a": NaN}'}, "details", "valid JSON"),
-        ("instruments", {"details": '{"a": "\\u0000"}'}, "", "cannot store"),
-        ("instruments", {"status": "gone"}, "status", "one of the choices"),
-        ("instruments", {"listed_on": "12.12.1980"}, "listed_on", "be a day"),
-        ("currencies", {"minor_units": "99999"}, "", "cannot store"),
-        ("currencies", {"minor_units": "19"}, "minor_units", "minor units range"),
-        ("currencies", {"minor_units": "1.5"}, "minor_units", "whole number"),
-        ("api-keys", {"permissions": '[1, "x"]'}, "permissions", "JSON list of words"),
-        ("api-keys", {"permissions": '{"a": 1}'}, "permissions", "JSON list of words"),
-        ("users", {"email": "Ada@Example.com"}, "email", "email format"),
-        ("aliases", {"instrument_id": "AAPL"}, "instrument_id", "record from the list"),
-        ("aliases", {"valid_to": "2020-01-01 00:00:00+00:00"}, "", "validity"),
-        (
-            "aliases",
-            {"instrument_id": "00000000-0000-7000-8000-000000000000"},
-            "instrument_id",
-            "does not exist",
-        ),
-    ],
+WRONG: tuple[tuple[str, dict[str, str], str, str], ...] = (
+    ("portfolios", {"name": ""}, "name", "must be filled in"),
+    ("portfolios", {"name": "x" * 101}, "name", "name length"),
+    ("portfolios", {"broker": "Two Words"}, "broker", "broker word"),
+    ("portfolios", {"archived_at": "2024-05-01 10:00"}, "archived_at", "carry a time zone"),
+    (
+        "portfolios",
+        {"archived_at": "0001-01-01 00:00:00+14:00"},
+        "archived_at",
+        "between the years",
+    ),
+    ("portfolios", {"archived_at": "yesterday"}, "archived_at", "be a time"),
+    ("portfolios", {"name": "a\x00b"}, "name", "no NUL"),
+    ("instruments", {"tick_size": "1e5"}, "tick_size", "be a decimal number"),
+    ("instruments", {"tick_size": "NaN"}, "tick_size", "be a decimal number"),
+    ("instruments", {"tick_size": "0.0000000000000000001"}, "tick_size", "18 decimals"),
+    ("instruments", {"details": "{oops"}, "details", "valid JSON"),
+    ("instruments", {"details": '{"a": NaN}'}, "details", "valid JSON"),
+    ("instruments", {"details": '{"a": "\\u0000"}'}, "", "cannot store"),
+    ("instruments", {"status": "gone"}, "status", "one of the choices"),
+    ("instruments", {"listed_on": "12.12.1980"}, "listed_on", "be a day"),
+    ("currencies", {"minor_units": "99999"}, "", "cannot store"),
+    ("currencies", {"minor_units": "19"}, "minor_units", "minor units range"),
+    ("currencies", {"minor_units": "1.5"}, "minor_units", "whole number"),
+    ("api-keys", {"permissions": '[1, "x"]'}, "permissions", "JSON list of words"),
+    ("api-keys", {"permissions": '{"a": 1}'}, "permissions", "JSON list of words"),
+    ("users", {"email": "Ada@Example.com"}, "email", "email format"),
+    ("aliases", {"instrument_id": "AAPL"}, "instrument_id", "record from the list"),
+    ("aliases", {"valid_to": "2020-01-01 00:00:00+00:00"}, "", "validity"),
+    (
+        "aliases",
+        {"instrument_id": "00000000-0000-7000-8000-000000000000"},
+        "instrument_id",
+        "does not exist",
+    ),
 )
+"""Table, what is typed, the field that shows an error, and its words."""
+
+
 async def test_a_wrong_value_is_refused_beside_its_field(
-    db: Database, boss: AsyncClient, path: str, changes: dict[str, str], field: str, words: str
+    db: Database, boss: AsyncClient, subtests: pytest.Subtests
 ) -> None:
     await make_everything(db)
+    before = await content(db)
+    for path, changes, field, words in WRONG:
+        with subtests.test(path=path, changes=changes):
+            page = await refused(boss, path, changes)
+            assert await content(db) == before
+            assert words in page.text
+            mark = 'aria-invalid="true"' if field else 'class="alert"'
+            place = page.html.index(mark)
+            assert not field or f'name="{field}"' in page.html[place - 200 : place]
+            (name, value), *_ = changes.items()
+            if "\x00" not in value:
+                assert page.form().values[name] == value, "what was typed is still there"
+
+
+async def refused(boss: AsyncClient, path: str, changes: dict[str, str]) -> Page:
+    """Return what the form of a table's first record answers to these changes."""
     listing = await visit(boss, f"/{path}/list")
     edit = next(item for item in listing.addresses if "/details/" in item and f"/{path}/" in item)
     edit = edit.removeprefix("/admin").replace("/details/", "/edit/")
     form = await form_of(boss, edit)
-    before = await content(db)
     answer = await send(boss, edit, form.submitted(**changes))
     assert answer.status_code == 422, answer.text
-    assert await content(db) == before
-    page = Page(answer.text)
-    assert words in page.text
-    place = page.html.index('aria-invalid="true"') if field else page.html.index('class="alert"')
-    assert not field or f'name="{field}"' in page.html[place - 200 : place]
-    (name, value), *_ = changes.items()
-    if "\x00" not in value:
-        assert page.form().values[name] == value, "what was typed is still there"
+    return Page(answer.text)
 
 
 async def test_a_record_is_made_with_its_defaults(db: Database, boss: AsyncClient) -> None:
@@ -251,22 +261,22 @@ async def test_a_deletion_says_what_forbids_it_and_what_goes_along(
 FACTS = ("trades", "positions", "lots", "closures", "cash-movements", "imports", "equity", "outbox")
 
 
-@pytest.mark.parametrize(
-    "identity", [*FACTS, "bars", "latest-prices", "corporate-actions", "sessions"]
-)
 async def test_facts_and_projections_have_no_form(
-    db: Database, boss: AsyncClient, identity: str
+    db: Database, boss: AsyncClient, subtests: pytest.Subtests
 ) -> None:
     await make_everything(db)
     before = await content(db)
-    listing = await visit(boss, f"/{identity}/list")
-    details = next(item for item in listing.addresses if f"/{identity}/details/" in item)
-    for verb in ("edit", "delete", "create"):
-        path = details.removeprefix("/admin").replace("details", verb)
-        path = f"/{identity}/create" if verb == "create" else path
-        assert (await send(boss, path, {"quantity": "1", "was:quantity": ""})).status_code == 405
-        await visit(boss, path, status=405)
-    assert await content(db) == before
+    for identity in (*FACTS, "bars", "latest-prices", "corporate-actions", "sessions"):
+        with subtests.test(identity=identity):
+            listing = await visit(boss, f"/{identity}/list")
+            details = next(item for item in listing.addresses if f"/{identity}/details/" in item)
+            for verb in ("edit", "delete", "create"):
+                path = details.removeprefix("/admin").replace("details", verb)
+                path = f"/{identity}/create" if verb == "create" else path
+                sent = await send(boss, path, {"quantity": "1", "was:quantity": ""})
+                assert sent.status_code == 405
+                await visit(boss, path, status=405)
+            assert await content(db) == before
 
 
 async def test_a_reference_is_found_by_the_beginning_of_its_name(
