@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture bench bench-admin lint types check clean
+.PHONY: help run messages test torture bench bench-admin screenshots lint types check clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ test: $(STAMP)-dev ## Run all checks and tests
 	$(BIN)/python -m pytest -m "not torture" --numprocesses=auto --dist=worksteal
 	$(BIN)/python -m tests.on_postgres_15 -m "not torture" --numprocesses=auto --dist=worksteal
 
+messages: $(STAMP)-dev ## Gather what the admin says, compile the catalogues, name what is missing
+	$(BIN)/python -m admin.catalogues
+
 torture: $(STAMP)-dev ## Run the long property, fuzz and concurrency tests
 	TRADEKEEP_FUZZ_FILES=10000 $(BIN)/python -m pytest --hypothesis-profile=torture --timeout=3600
 
@@ -32,6 +35,11 @@ bench: $(STAMP)-bench ## Measure against raw asyncpg and the peers; prints one t
 
 bench-admin: $(STAMP)-bench ## Measure the admin against three others at 1 and 10 million trades
 	$(BIN)/python -m benchmarks.admins
+
+screenshots: $(STAMP)-dev ## Take the pictures of the admin's guide anew; needs a Chromium
+	rm -rf build/pictures && mkdir -p build/pictures
+	TRADEKEEP_SCREENSHOTS=build/pictures $(BIN)/python -m pytest tests/admin/test_looks.py
+	for picture in docs/screenshots/*; do cp build/pictures/$${picture##*/} docs/screenshots/; done
 
 lint: $(STAMP)-dev ## Check style and imports
 	$(BIN)/ruff check .

@@ -32,8 +32,9 @@ class AuditEntryView(RecordView, model=AuditEntry):
         return AuditEntry.actor == text.strip()
 
     def heading(self, record: Any) -> str:
-        """Return ``update of trading.portfolios``."""
+        """Return ``Update of trading.portfolios by ada``."""
         action, actor, table = word(record.action), record.actor, record.table_name
+        action = f"{action[:1].upper()}{action[1:]}"
         if table:
             return gettext(
                 "%(action)s of %(table)s by %(actor)s", action=action, table=table, actor=actor

@@ -1,10 +1,11 @@
 """Facts in the admin: book a trade, correct it, bust it, take back an import."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -14,8 +15,9 @@ from admin.fields import ChoiceField, DecimalField, Field, InstantField, Referen
 from admin.looking_up import labels_of
 from admin.office import BOTH, POST, Office, for_writers
 from admin.pages import root_of
+from admin.permits import permits
 from admin.signing_in import staff_of
-from admin.translating import gettext, marked
+from admin.translating import gettext
 from admin.writing import Draft
 from domain.errors import (
     ConflictingTrade,
@@ -24,38 +26,30 @@ from domain.errors import (
     NotFound,
     RejectedValue,
 )
+from domain.identity.models import Effect
 from domain.trading.correcting import bust_trade, correct_trade, revert_import
 from domain.trading.recording import record_trade
 from domain.trading.terms import Side
 
+_TRADES: Final = "trades"
 _SIDES: Final = tuple((str(side), str(side)) for side in Side)
 
 _ECONOMICS: Final[tuple[Field, ...]] = (
-    ChoiceField(
-        "side", marked("Side"), marked("Direction of the trade"), is_required=True, choices=_SIDES
-    ),
-    DecimalField(
-        "quantity", marked("Quantity"), marked("Units or contracts, positive"), is_required=True
-    ),
-    DecimalField("price", marked("Price"), marked("Quote currency a unit"), is_required=True),
-    InstantField(
-        "executed_at", marked("Executed at"), marked("With its offset from UTC"), is_required=True
-    ),
-    DecimalField("commission", marked("Commission"), marked("Positive is a cost")),
-    DecimalField("fees", marked("Fees"), marked("Exchange and regulatory fees")),
-    TextField("description", marked("Note"), marked("Why, for whoever reads the history")),
+    ChoiceField("side", "Side", "Direction of the trade", is_required=True, choices=_SIDES),
+    DecimalField("quantity", "Quantity", "Units or contracts, positive", is_required=True),
+    DecimalField("price", "Price", "Quote currency a unit", is_required=True),
+    InstantField("executed_at", "Executed at", "With its offset from UTC", is_required=True),
+    DecimalField("commission", "Commission", "Positive is a cost"),
+    DecimalField("fees", "Fees", "Exchange and regulatory fees"),
+    TextField("description", "Note", "Why, for whoever reads the history"),
 )
 _COSTS: Final = frozenset({"commission", "fees"})
 _PLACES: Final[tuple[Field, ...]] = (
-    ReferenceField("portfolio_id", marked("Portfolio"), "", is_required=True, target="portfolios"),
-    ReferenceField(
-        "instrument_id", marked("Instrument"), "", is_required=True, target="instruments"
-    ),
+    ReferenceField("portfolio_id", "Portfolio", "", is_required=True, target="portfolios"),
+    ReferenceField("instrument_id", "Instrument", "", is_required=True, target="instruments"),
 )
 _IDENTITY: Final[tuple[Field, ...]] = (
-    TextField(
-        "external_id", marked("Broker's id"), marked("Sending the same id again books nothing")
-    ),
+    TextField("external_id", "Broker's id", "Sending the same id again books nothing"),
 )
 
 
@@ -81,6 +75,7 @@ class Booking:
     async def record(self, request: Request) -> Response:
         """Show the form of a new trade, or book it."""
         fields = (*_PLACES, *_ECONOMICS, *_IDENTITY)
+        _require_all(fields)
         if request.method != "POST":
             draft = Draft.empty(fields, {})
             draft.texts["portfolio_id"] = request.query_params.get("portfolio_id", "")
@@ -103,6 +98,7 @@ class Booking:
 
     async def correct(self, request: Request) -> Response:
         """Show a trade as a form, or book its correction."""
+        _require_all(_ECONOMICS)
         trade_id = uuid_of(request)
         if request.method != "POST":
             async with self.office.db.snapshot(staff=staff_of(request).name) as unit:
@@ -165,6 +161,21 @@ class Booking:
 
     def _to(self, request: Request, trade_id: UUID) -> Response:
         return RedirectResponse(f"{root_of(request)}/trades/details/{trade_id}", 303)
+
+
+def _require_all(fields: Sequence[Field]) -> None:
+    """Go on only when whoever asks may write every one of these fields of a trade.
+
+    A trade is booked with all of them or not at all.
+    """
+    found = permits()
+    kept = {field.name for field in fields} & (
+        found.fields(_TRADES, Effect.HIDDEN) | found.fields(_TRADES, Effect.READONLY)
+        if found
+        else set()
+    )
+    if kept:
+        raise HTTPException(403, "A trade has fields that your role may not write.")
 
 
 def _details(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from domain.trading.importing.booking import BrokerFile, ImportReport, import_fi
 from domain.trading.importing.formats import FORMATS
 
 _BROKERS: Final = (
-    ("tastytrade", marked("tastytrade: transaction history (CSV)")),
-    ("ibkr-flex", marked("Interactive Brokers: Flex query (XML)")),
-    ("csv", marked("Any broker: CSV with the documented heading")),
+    ("tastytrade", marked("tastytrade: transaction history (CSV)", "word")),
+    ("ibkr-flex", marked("Interactive Brokers: Flex query (XML)", "word")),
+    ("csv", marked("Any broker: CSV with the documented heading", "word")),
 )
 _FIELDS: Final = (
-    ReferenceField("portfolio_id", marked("Portfolio"), "", is_required=True, target="portfolios"),
-    ChoiceField("broker", marked("Broker"), "", is_required=True, choices=_BROKERS),
+    ReferenceField("portfolio_id", "Portfolio", "", is_required=True, target="portfolios"),
+    ChoiceField("broker", "Broker", "", is_required=True, choices=_BROKERS),
 )
 _SHOWN: Final = 500
 """Refused rows that a page lists."""

@@ -21,7 +21,6 @@ from domain.db.unit import Unit
 from domain.errors import TradekeepError
 from domain.identity.api_keys import PREFIX, authenticate, find_key
 from domain.identity.models import User, UserSession
-from domain.identity.permissions import READERS
 from domain.identity.signing_in import Lifetime, find_session, resume_login, token_hash
 from domain.realtime import Live
 
@@ -155,11 +154,8 @@ class Doorkeeper:
     ) -> Guest:
         staff = await self._sign_in.standing(unit, user, session)
         # Whoever looks as a tenant hears what that tenant hears.
-        is_staff = staff.user.role in READERS
-        reach = staff.reach if is_staff and staff.may("live", "read") else None
-        return Guest(
-            staff.user.id, is_staff and staff.hears_all, digest, session is None, reach=reach
-        )
+        reach = staff.reach if staff.hears_others else None
+        return Guest(staff.user.id, staff.hears_all, digest, session is None, reach=reach)
 
     @contextmanager
     def admitted(self, guest: Guest) -> Iterator[Visit | None]:

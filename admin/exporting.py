@@ -89,7 +89,7 @@ FORMATS: Final[Mapping[str, Format]] = {
         lambda names, _: JsonWriter(names, is_lines=False),
     ),
     "jsonl": Format(
-        "JSON Lines",
+        marked("JSON Lines"),
         "application/jsonl; charset=utf-8",
         marked("One object a line, for programs that read as it comes."),
         lambda names, _: JsonWriter(names, is_lines=True),

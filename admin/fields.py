@@ -277,8 +277,8 @@ def field_for(column: Column[Any], *, target: str = "") -> Field:
 
 
 def described(column: Column[Any]) -> str:
-    """Return what a column means, in English; code in its comment is plain text here."""
-    return (column.comment or "").replace("`", "")
+    """Return what a column means, in English: no code, and people leave fields empty."""
+    return (column.comment or "").replace("`", "").replace("NULL", "empty")
 
 
 def help_of(column: Column[Any]) -> str:

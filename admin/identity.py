@@ -223,6 +223,7 @@ class TableImportRowView(RecordView, model=TableImportRow):
     name, name_plural, path = "Imported row", "Imported rows", "table-import-rows"
     category = _CATEGORY
     about = "What became of each row of an import."
+    holds_everything = True
     columns = ("line", "outcome", "record_key", "faults", "import_id")
     order = (TableImportRow.id,)
     is_newest_first = False

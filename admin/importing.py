@@ -268,6 +268,11 @@ def _report_file(wizard: Wizard, report: Report) -> Response:
     )
 
 
+def _storable(text: str) -> str:
+    """Return a refused value as PostgreSQL can keep it: without NUL."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
 async def _keep(unit: Worker, wizard: Wizard, report: Report, *, owner: Any) -> TableImport:
     """Write down what became of the file."""
     plan = wizard.plan
@@ -297,7 +302,7 @@ async def _keep(unit: Worker, wizard: Wizard, report: Report, *, owner: Any) -> 
             "before": item.before,
             "after": item.after,
             "faults": {
-                fault.column or "row": {"value": fault.value, "rule": fault.rule}
+                fault.column or "row": {"value": _storable(fault.value), "rule": fault.rule}
                 for fault in item.faults
             }
             or None,

@@ -4,11 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, LargeBinary
+from sqlalchemy import ARRAY, LargeBinary, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from admin.indexes import Order, serves
 from admin.records import RecordView
+from domain.db.page import Through
 from domain.errors import InvalidData
 
 SMALL: Final = 50_000
@@ -42,9 +43,25 @@ class SortKey:
 def is_ordered(view: RecordView, name: str) -> bool:
     """Return whether the values of an attribute have an order that people see."""
     attribute = view.mapper.column_attrs.get(name)
-    if attribute is None or name not in view.visible():
-        return False
-    return not isinstance(attribute.columns[0].type, _UNORDERED)
+    if attribute is None:
+        return _named_by(view, name) is not None
+    return name in view.visible() and not isinstance(attribute.columns[0].type, _UNORDERED)
+
+
+def _named_by(view: RecordView, name: str) -> Any:
+    """Return the column that names the record behind a relation of the list, if one column does."""
+    keys = [key for key, relation in view.relations().items() if relation == name]
+    target = view.targets().get(keys[0]) if keys and name in view.columns else None
+    if target is None or not target.search:
+        return None
+    (column,) = target.search[0].property.columns
+    return target.search[0] if isinstance(column.type, Text) else None
+
+
+def _column(view: RecordView, name: str) -> Any:
+    """Return what the list is sorted by: a column, or the name behind a relation."""
+    own = getattr(view.model, name)
+    return own if name in view.mapper.column_attrs else Through(own, _named_by(view, name))
 
 
 def read_keys(view: RecordView, text: str) -> tuple[SortKey, ...]:
@@ -84,7 +101,7 @@ def clauses(view: RecordView, keys: Sequence[SortKey]) -> list[Any]:
     """Return the ORDER BY; records without a value stand at the end, whichever way."""
     found = []
     for key in keys:
-        column = getattr(view.model, key.name)
+        column = _column(view, key.name)
         ordered = column.desc() if key.is_descending else column.asc()
         found.append(ordered.nulls_last() if _is_nullable(view, key.name) else ordered)
     return found
@@ -95,6 +112,8 @@ def is_served(view: RecordView, keys: Sequence[SortKey], fixed: Collection[str])
     if tuple(keys) in (own_keys(view), tuple(key.turned for key in own_keys(view))):
         return True
     columns = view.mapper.column_attrs
+    if any(key.name not in columns for key in keys):
+        return False
     stored = [
         Order(
             columns[key.name].columns[0].name,
@@ -117,4 +136,7 @@ def places(keys: Sequence[SortKey]) -> Mapping[str, tuple[int, SortKey]]:
 
 
 def _is_nullable(view: RecordView, name: str) -> bool:
-    return bool(view.mapper.column_attrs[name].columns[0].nullable)
+    attribute = view.mapper.column_attrs.get(name)
+    if attribute is None:
+        return bool(_column(view, name).is_nullable)
+    return bool(attribute.columns[0].nullable)

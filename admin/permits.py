@@ -71,12 +71,12 @@ _LEDGER: Final = ("positions", "trades", "closures", "cash-movements", "equity")
 
 SHOWS: Final[Mapping[str, tuple[str, ...]]] = {
     "/": ("portfolios", *_LEDGER),
-    "/portfolio/{pk}": _LEDGER,
-    "/charts/equity/{pk}": ("equity",),
-    "/charts/bars/{pk}": ("trades",),
-    "/charts/race": ("leaderboard", "equity"),
-    "/race": ("leaderboard", "equity"),
-    "/review": ("trades", "closures"),
+    "/portfolio/{pk}": ("portfolios", *_LEDGER),
+    "/charts/equity/{pk}": ("portfolios", "equity"),
+    "/charts/bars/{pk}": ("bars", "trades"),
+    "/charts/race": ("agents", "leaderboard", "equity"),
+    "/race": ("agents", "leaderboard", "equity"),
+    "/review": ("journal-entries", "trades", "closures"),
 }
 """The tables that a page puts together: whoever may not see all of each does not see the page."""
 

@@ -101,7 +101,9 @@ class Resetting:
             error = sentence(refused)
         else:
             if user is None:
-                return self._page(request, "reset.html", {"token": "", "error": _GONE}, status=410)
+                return self._page(
+                    request, "reset.html", {"token": "", "error": gettext(_GONE)}, status=410
+                )
             if request.method == "POST":
                 return RedirectResponse(f"{root_of(request)}/login", status_code=303)
         context = {"token": token, "error": error}

@@ -17,7 +17,7 @@ from admin.looking_up import labels_of
 from admin.office import GET, Office
 from admin.rendering import number
 from admin.signing_in import staff_of
-from admin.translating import gettext, marked
+from admin.translating import gettext
 from domain.database import Reader
 from domain.journal.models import JournalEntry
 from domain.journal.statistics import (
@@ -28,7 +28,7 @@ from domain.journal.statistics import (
     r_distribution,
 )
 
-_USER = ReferenceField("user_id", marked("User"), target="users")
+_USER = ReferenceField("user_id", "User", target="users")
 
 
 class Review:

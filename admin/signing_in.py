@@ -123,7 +123,16 @@ class Staff:
     @property
     def hears_all(self) -> bool:
         """Whether what happens to all tenants is told."""
-        return self.reach is None and self.may("live", "read")
+        return self.reach is None and self.hears_others
+
+    @property
+    def hears_others(self) -> bool:
+        """Whether what happens to the tenants that are seen is told.
+
+        It holds values of every table: a role from which anything is kept hears nothing of it.
+        """
+        is_staff = self.user.role in READERS
+        return is_staff and self.may("live", "read") and not self.permits.is_narrowed
 
     @contextmanager
     def acting(self) -> Iterator[None]:

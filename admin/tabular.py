@@ -199,7 +199,18 @@ def _line(number: int, cells: Mapping[str, str | None]) -> Line:
     longest = max((len(cell) for cell in cells.values() if cell), default=0)
     if longest > LONGEST_FIELD:
         return Line(number, {}, f"have cells of at most {LONGEST_FIELD:,} characters")
+    if not all(_is_whole(cell) for cell in (*cells, *cells.values()) if cell):
+        return Line(number, {}, "hold whole characters: half of one is escaped in it")
     return Line(number, cells)
+
+
+def _is_whole(text: str) -> bool:
+    """Return whether a text can be written as UTF-8; JSON escapes halves of characters, too."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _require_room(lines: Sequence[Line]) -> None:

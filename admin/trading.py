@@ -221,6 +221,11 @@ class CashMovementView(RecordView, model=CashMovement):
     pickers = ("portfolio_id",)
     time_column = "effective_at"
 
+    def title(self, record: Any) -> str:
+        """Return ``Deposit 1,000.00 USD``."""
+        kind, amount = word(record.kind).capitalize(), show(record.amount, "amount").text
+        return f"{kind} {amount} {record.currency}"
+
 
 class ImportBatchView(RecordView, model=ImportBatch):
     """Imports."""

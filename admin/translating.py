@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from gettext import GNUTranslations
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,9 @@ LOCALES: Final = Path(__file__).parent / "locales"
 
 FIELD, WORD, RULE, SCRIPT = "field", "word", "rule", "script"
 """Contexts of messages: labels of columns, words of vocabularies, rules after "must", scripts."""
+
+OWN_NAME: Final = ("name of this language", "English")
+"""What a language calls itself: ``Deutsch``."""
 
 _RIGHT_TO_LEFT: Final = frozenset({"ar", "ckb", "dv", "fa", "he", "ps", "sd", "syr", "ur", "yi"})
 _LONGEST_HEADER: Final = 400
@@ -79,11 +82,10 @@ class Language:
     @cached_property
     def patterns(self) -> Sequence[tuple[re.Pattern[str], str]]:
         """Rules with gaps, such as ``be at most %(1)s rows``, and what they are called here."""
-        return [
-            (_matcher(message), text)
-            for message, text in _entries(self.words, RULE)
-            if "%(" in message
-        ]
+        found = [item for item in _entries(self.words, RULE) if "%(" in item[0]]
+        # What says more is meant: "be at most %(a)s rows" before "be at most %(a)s".
+        found.sort(key=lambda item: len(item[0]), reverse=True)
+        return [(_matcher(message), text) for message, text in found]
 
 
 ENGLISH: Final = Language()
@@ -165,8 +167,13 @@ def label(text: str) -> str:
 
 def word(text: str) -> str:
     """Return a word of a vocabulary as people read it: ``pct_change`` as ``percent change``."""
+    return _word(_SPOKEN.get().words, text)
+
+
+@lru_cache(maxsize=4_096)
+def _word(words: GNUTranslations | None, text: str) -> str:
+    # A list has hundreds of them, of a few kinds.
     plain = spaced(text)
-    words = _SPOKEN.get().words
     return plain if words is None else words.pgettext(WORD, plain)
 
 
@@ -229,10 +236,11 @@ class Languages:
         self._known = {"en": ENGLISH}
         for folder in [*folders, LOCALES]:
             for file in sorted(folder.glob("*/LC_MESSAGES/*.mo")):
-                self._add(file)
+                self.add(file)
         self.default = self.named(default) or ENGLISH
 
-    def _add(self, file: Path) -> None:
+    def add(self, file: Path) -> None:
+        """Take in a catalogue; what an earlier one says already stays as it is."""
         tag = file.parent.parent.name.replace("_", "-")
         with file.open("rb") as source:
             words = GNUTranslations(source)
@@ -240,7 +248,8 @@ class Languages:
         if known is not None and known.words is not None:
             known.words.add_fallback(words)
             return
-        name = words.info().get("language-name", tag)
+        own = words.pgettext(*OWN_NAME)
+        name = tag if own == OWN_NAME[1] else own
         self._known[tag.lower()] = Language(tag, name, words)
 
     def __iter__(self) -> Iterator[Language]:
@@ -303,6 +312,6 @@ def _said_by_scripts(words: GNUTranslations | None) -> Iterator[tuple[str, str]]
 def _matcher(message: str) -> re.Pattern[str]:
     parts = _GAP.split(message)
     texts = [
-        f"(?P<g{part}>.+?)" if place % 2 else re.escape(part) for place, part in enumerate(parts)
+        f"(?P<{part}>.+?)" if place % 2 else re.escape(part) for place, part in enumerate(parts)
     ]
     return re.compile("".join(texts), re.DOTALL)

@@ -230,6 +230,45 @@ function guard(form) {
   });
 }
 
+// A form that is under way is not sent a second time by an impatient finger.
+function sendOnce(form) {
+  let isSent = false;
+  form.addEventListener("submit", (event) => {
+    if (event.defaultPrevented) return;
+    if (isSent) {
+      event.preventDefault();
+      return;
+    }
+    isSent = true;
+    const button = event.submitter;
+    // Later, because a button that is switched off at once sends no name.
+    setTimeout(() => button?.setAttribute("aria-busy", "true"));
+    const free = () => {
+      isSent = false;
+      button?.removeAttribute("aria-busy");
+    };
+    // What comes back as a file leaves the page where it is; and one may come back to it.
+    setTimeout(free, 4_000);
+    addEventListener("pageshow", free, { once: true });
+  });
+}
+
+// Without a connection nothing is saved, and what is shown grows old.
+function watchConnection() {
+  const line = document.createElement("p");
+  line.className = "offline";
+  line.setAttribute("role", "status");
+  line.hidden = true;
+  document.querySelector(".top")?.after(line);
+  const show = () => {
+    line.hidden = navigator.onLine;
+    line.textContent = navigator.onLine ? "" : said("There is no connection: what stands here may be old, and nothing can be saved.");
+  };
+  addEventListener("online", show);
+  addEventListener("offline", show);
+  show();
+}
+
 // Says at once where JSON breaks; the text itself is left alone, digit for digit.
 function checkJson(area) {
   const state = document.createElement("p");
@@ -291,6 +330,8 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   for (const field of document.querySelectorAll("input[data-lookup]")) new Reference(field);
   for (const form of document.querySelectorAll("form.form")) guard(form);
+  for (const form of document.querySelectorAll("form[method=post]")) sendOnce(form);
+  watchConnection();
   for (const area of document.querySelectorAll("textarea.code")) checkJson(area);
   for (const group of document.querySelectorAll("[data-children]")) {
     group.querySelector("[data-add-child]")?.addEventListener("click", () => addChild(group));

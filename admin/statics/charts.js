@@ -61,8 +61,18 @@
     }
 
     async begin() {
+      this.holder.setAttribute("aria-busy", "true");
+      // Only who waits is told so.
+      const slow = setTimeout(() => this.#note(said("Reading the chart…")), 400);
       const found = await this.begun();
-      if (!found || !this.has(found)) return;
+      clearTimeout(slow);
+      if (!found) this.#failed();
+      else if (!this.has(found)) this.#note(this.holder.querySelector("svg") ? "" : said("There is too little to draw yet."));
+      else await this.#begin(found);
+      this.holder.removeAttribute("aria-busy");
+    }
+
+    async #begin(found) {
       const fallback = [...this.holder.children];
       this.holder.append(this.tools, this.legend, this.stage);
       for (const child of fallback) child.hidden = true;
@@ -75,7 +85,27 @@
       await this.#sized();
       this.draw(found);
       this.chart.subscribeCrosshairMove((place) => this.say(place));
+      // A phone that is turned still shows everything, when everything was shown.
+      this.chart.timeScale().subscribeSizeChange(() => this.isWhole && this.chart.timeScale().fitContent());
+      this.stage.addEventListener("pointerdown", () => (this.isWhole = false));
+      this.stage.addEventListener("wheel", () => (this.isWhole = false), { passive: true });
       charts.add(this);
+    }
+
+    // Words in the place of the chart; a plain drawing of it stays.
+    #note(text, ...more) {
+      this.note ??= Object.assign(document.createElement("p"), { className: "muted chart-note" });
+      this.note.setAttribute("role", "status");
+      this.note.replaceChildren(text, ...more);
+      this.note.hidden = text === "";
+      for (const plain of this.holder.querySelectorAll(":scope > p")) plain.hidden ||= plain !== this.note;
+      this.holder.append(this.note);
+    }
+
+    #failed() {
+      const again = Object.assign(document.createElement("button"), { type: "button", className: "button", textContent: said("Try again") });
+      again.addEventListener("click", () => this.begin());
+      this.#note(said("The chart could not be read."), " ", again);
     }
 
     // What is to be shown depends on the width, which the chart learns a moment later.
@@ -122,6 +152,7 @@
     // Shows this many days before the newest; 0 shows everything.
     span(days, last) {
       const scale = this.chart.timeScale();
+      this.isWhole = days === 0;
       if (days) scale.setVisibleRange({ from: last - days * DAY, to: last });
       else scale.fitContent();
     }

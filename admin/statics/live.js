@@ -48,7 +48,10 @@
 
   // What is shown may be old: a snapshot or the next quote makes it live again.
   function lose() {
-    for (const cell of document.querySelectorAll("[data-live].live")) cell.classList.add("lost");
+    for (const cell of document.querySelectorAll("[data-live].live")) {
+      cell.classList.add("lost");
+      cell.title = said("The last price that came; the connection is gone.");
+    }
   }
 
   function open() {

@@ -48,7 +48,7 @@
       this.turn = 0;
       this.active = 0;
       this.input = made("input", { type: "search", placeholder: said("Pages, instruments, portfolios, people, an id…"), autocomplete: "off", spellcheck: false, maxLength: 100 });
-      this.list = made("ul", { id: "palette-options" });
+      this.list = made("div", { id: "palette-options", className: "palette-options" });
       this.list.setAttribute("role", "listbox");
       this.list.setAttribute("aria-label", said("Found"));
       for (const [name, value] of [["role", "combobox"], ["aria-controls", this.list.id], ["aria-expanded", "true"], ["aria-label", said("Search for anything")]]) {
@@ -72,12 +72,13 @@
     #show(found) {
       this.list.replaceChildren(
         ...found.slice(0, 60).map(({ kind, text, link }, at) => {
-          const item = made("li", { id: `palette-${at}` }, made("a", { href: link, textContent: text, tabIndex: -1 }), made("span", { className: "muted", textContent: kind }));
+          const name = made("span", { className: "palette-name", textContent: text });
+          const item = made("a", { id: `palette-${at}`, href: link, tabIndex: -1 }, name, made("span", { className: "muted", textContent: kind }));
           item.setAttribute("role", "option");
           return item;
         }),
       );
-      if (!found.length) this.list.append(made("li", { className: "muted", textContent: said("Nothing was found.") }));
+      if (!found.length) this.list.append(made("p", { className: "muted", textContent: said("Nothing was found.") }));
       this.#mark(0);
     }
 
@@ -96,7 +97,7 @@
         this.#mark(this.active + step);
       } else if (event.key === "Enter") {
         event.preventDefault();
-        this.list.querySelectorAll("[role=option] a")[this.active]?.click();
+        this.list.querySelectorAll("[role=option]")[this.active]?.click();
       }
     }
   }

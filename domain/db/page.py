@@ -18,16 +18,18 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    ScalarSelect,
     Select,
     UnaryExpression,
     and_,
     false,
     literal,
     or_,
+    select,
     tuple_,
 )
 from sqlalchemy import inspect as inspect_mapper
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.sql import operators
 
 from domain.errors import InvalidCursor, InvalidData
@@ -52,19 +54,56 @@ class Page(Generic[T]):
     before: str | None
 
 
+class Through(ScalarSelect[Any]):
+    """A column of the record that a relation leads to, as an order that pages can walk.
+
+    No index serves it: it is looked up for every row. The relation must be loaded with the rows.
+
+    Args:
+        relation: A relation to one record, such as ``Trade.instrument``.
+        column: The other record's column, such as ``Instrument.symbol``.
+
+    Example:
+        >>> from domain.market.models import Instrument
+        >>> from domain.trading.models import Trade
+        >>> Through(Trade.instrument, Instrument.symbol).key
+        'instrument.symbol'
+    """
+
+    inherit_cache = True
+
+    def __init__(
+        self, relation: InstrumentedAttribute[Any], column: InstrumentedAttribute[Any]
+    ) -> None:
+        other: Any = aliased(column.class_)
+        stored = inspect_mapper(other).selectable.c
+        pairs = relation.property.local_remote_pairs or ()
+        looked_up = select(getattr(other, column.key)).correlate_except(other)
+        super().__init__(looked_up.where(*(here == stored[there.key] for here, there in pairs)))
+        self.key = f"{relation.key}.{column.key}"
+        is_given = all(not here.nullable for here, _ in pairs)
+        self.is_nullable = not is_given or bool(column.property.columns[0].nullable)
+
+
 @dataclass(frozen=True, slots=True)
 class OrderKey:
     """One column of an order.
 
     Args:
-        column: The attribute.
+        column: The attribute, or the way through a relation.
         descending: Whether the largest comes first.
         nulls_first: Where rows without a value stand; None when every row has one.
     """
 
-    column: InstrumentedAttribute[Any]
+    column: InstrumentedAttribute[Any] | Through
     descending: bool
     nulls_first: bool | None = None
+
+    def value_of(self, row: Any) -> Any:
+        """Return where a row stands in this order; None where a relation leads nowhere."""
+        for name in str(self.column.key).split("."):
+            row = None if row is None else getattr(row, name)
+        return row
 
     def clause(self, *, forward: bool) -> UnaryExpression[Any]:
         """Return the ORDER BY element, turned around to walk backwards."""
@@ -109,6 +148,9 @@ def order_keys(statement: Select[Any], model: type[Any]) -> tuple[OrderKey, ...]
 
 def _order_key(clause: ColumnElement[Any], model: type[Any]) -> OrderKey:
     descending, nulls_first, column = _direction(clause)
+    if isinstance(column, Through):
+        place = descending if nulls_first is None else nulls_first
+        return OrderKey(column, descending, place if column.is_nullable else None)
     name = getattr(column, "name", None)
     for attribute in inspect_mapper(model).column_attrs:
         stored = attribute.columns[0]
@@ -190,7 +232,7 @@ _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {
 
 def encode_cursor(keys: Sequence[OrderKey], row: Any) -> str:
     """Return the opaque cursor that stands for `row` in the order `keys`."""
-    values = [_encode(getattr(row, key.column.key)) for key in keys]
+    values = [_encode(key.value_of(row)) for key in keys]
     text = json.dumps([_signature(keys), *values], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 

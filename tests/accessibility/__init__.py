@@ -3,13 +3,16 @@
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from playwright.async_api import Page
 
 _FOLDER: Final = Path(__file__).parent
 _SCRIPT: Final = _FOLDER / "node_modules" / "axe-core" / "axe.min.js"
 _INSTALL: Final = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+_ALIKE: Final = ["tbody tr:nth-child(n+9)", "li:nth-child(n+13)"]
+"""Lines of a table or list after the first few, which are made like them."""
+
 _RULES: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
@@ -31,9 +34,19 @@ async def violations(page: Page) -> list[str]:
     """Return what breaks WCAG 2.2 AA on a page, seriously: rule, impact and the first element."""
     # The strict policy forbids injected scripts; an isolated evaluation is none.
     await page.evaluate(_SCRIPT.read_text())
+    return await _run(page, {"type": "tag", "values": _RULES})
+
+
+async def contrasts(page: Page) -> list[str]:
+    """Return what is hard to see on a page that was judged before, in another theme."""
+    return await _run(page, {"type": "rule", "values": ["color-contrast"]})
+
+
+async def _run(page: Page, rules: dict[str, Any]) -> list[str]:
     found = await page.evaluate(
-        "rules => axe.run({runOnly: {type: 'tag', values: rules}, resultTypes: ['violations']})",
-        _RULES,
+        "([rules, alike]) => axe.run({exclude: alike},"
+        " {runOnly: rules, resultTypes: ['violations'], preload: false})",
+        [rules, _ALIKE],
     )
     return [
         f"{item['id']} ({item['impact']}): {item['nodes'][0]['html'][:200]}"

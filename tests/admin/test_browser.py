@@ -120,18 +120,7 @@ async def test_a_day_in_the_admin(app: Starlette, db: Database) -> None:
         await page.reload()
         assert await watched.ground() == dark
 
-        for path in (
-            "/",
-            "/trades/list",
-            "/users/list",
-            "/trades/new",
-            "/bars/list",
-            "/messages/list",
-            "/journal-entries/list",
-            "/imports/list",
-        ):
-            await page.goto(f"{address}/admin{path}")
-            assert await watched.overflow() <= 0, path
+        await page.goto(f"{address}/admin/trades/list")
         await page.click("[data-menu]")
         await page.click("nav >> text=Trades")
         await page.locator("tbody a").first.click()

@@ -115,7 +115,7 @@ async def test_rows_find_their_record_by_its_key_and_change_what_differs(
     async with db.transaction(system="test") as unit:
         await unit.portfolios.patch(account.portfolio.id, description="newer")
     refused = await send(boss, f"/table-imports/{imported.id}/revert")
-    assert refused.status_code == 409 and "Line 1: description changed since." in refused.text
+    assert refused.status_code == 409 and "Line 1: Description changed since." in refused.text
     async with db.transaction(system="test") as unit:
         assert await unit.portfolios.count() == 2
         await unit.portfolios.patch(account.portfolio.id, description="new")

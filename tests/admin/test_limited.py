@@ -125,6 +125,7 @@ async def test_limited_administrators_touch_no_access_and_nothing_that_is_everyb
     assert (await visit(desk, "/account")).text.count("this one") == 1
     assert (await send(desk, "/account/wishes", {"timezone": "Europe/Berlin", "theme": ""})
             ).status_code == 303  # fmt: skip
+    assert "tk_" in (await send(desk, "/account/keys/new", {"name": "mine"})).text
     kept = kept_from_desks(app.state.site.records())
     assert {("users", "give-role"), ("instruments", "edit"), ("bars", "delete")} & kept
     assert not {("trades", "correct"), ("portfolios", "edit")} & kept

@@ -132,6 +132,31 @@ async def test_a_list_turns_around_at_its_heading(db: Database, boss: AsyncClien
     assert both == newest[::-1]
 
 
+async def test_a_list_is_sorted_by_the_names_behind_its_references(
+    db: Database, boss: AsyncClient
+) -> None:
+    account = await open_account(db)
+    await account.trade(Side.BUY, "1", "190")
+    other = await open_account(db, "grace", symbol="MSFT")
+    await other.trade(Side.BUY, "2", "400")
+    await account.trade(Side.SELL, "1", "195", minute=1)
+    page = await visit(boss, "/trades/list")
+    assert "sort=instrument" in page.html and "sort=portfolio" in page.html
+    rising = await visit(boss, "/trades/list?sort=instrument,-price")
+    assert in_order(rising.html, "195.00", "190.00", "400.00")
+    falling = await visit(boss, "/trades/list?sort=-instrument,-price")
+    assert in_order(falling.html, "400.00", "195.00", "190.00")
+    owners = await visit(boss, "/portfolios/list?sort=-user")
+    assert in_order(owners.html, ">grace<", ">ada<")
+    exported = (await boss.get("/admin/trades/export.csv?sort=-instrument,price")).text
+    assert in_order(exported, ",400,", ",190,", ",195,")
+
+
+def in_order(text: str, *parts: str) -> bool:
+    places = [text.index(part) for part in parts]
+    return places == sorted(places)
+
+
 @pytest.mark.parametrize(
     "query",
     [

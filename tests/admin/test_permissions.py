@@ -339,7 +339,7 @@ async def test_the_matrix_is_for_those_who_may_and_asks_for_the_password(
 
 # ── nothing is forgotten ─────────────────────────────────────────────────────────────────────────
 
-OWN = ("/account", "/login", "/logout", "/forgot", "/reset", "/{identity}")
+OWN = ("/account", "/login", "/logout", "/forgot", "/reset", "/words", "/{identity}")
 
 
 async def test_every_page_is_a_tables_or_ones_own_or_names_its_permission(app: Starlette) -> None:

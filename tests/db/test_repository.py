@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import Select, text
+from sqlalchemy.orm import joinedload
 
-from domain import Database, Instrument, Portfolio, Trade
-from domain.db.page import decode_cursor, encode_cursor, order_keys
-from domain.db.repository import Upserted
+from domain import Database, Instrument, JournalEntry, Portfolio, Trade
+from domain.db.page import Through, decode_cursor, encode_cursor, order_keys
+from domain.db.repository import Repository, Upserted
 from domain.errors import (
     AlreadyExists,
     CheckFailed,
@@ -30,6 +31,7 @@ from domain.market.models import Bar, FxRate
 from domain.market.terms import InstrumentKind, Timeframe
 from domain.trading.terms import CostBasisMethod
 from tests.factories.identity import make_user
+from tests.factories.journal import make_entry
 from tests.factories.market import make_currencies, make_instrument
 from tests.factories.trading import make_portfolio, open_account
 from tests.roundtrips import counted_round_trips
@@ -147,6 +149,50 @@ async def test_pages_walk_every_row_once_in_both_directions(
             backward = [row.on for row in page.items] + backward
             cursor = page.before
         assert backward == everything
+
+
+@pytest.mark.parametrize("is_descending", [False, True])
+async def test_pages_walk_in_the_order_of_names_behind_a_relation(
+    db: Database, is_descending: bool
+) -> None:
+    account = await open_account(db)
+    async with db.transaction(system="test") as unit:
+        made = [await make_instrument(unit, symbol) for symbol in ("MSFT", "GOOG", "NVDA")]
+        for number in range(11):
+            instrument = (None, *made)[number * 7 % 4]
+            key = None if instrument is None else instrument.id
+            await make_entry(unit, account.user.id, instrument_id=key)
+    symbol = Through(JournalEntry.instrument, Instrument.symbol)
+    order = symbol.desc().nulls_last() if is_descending else symbol.asc().nulls_last()
+    async with db.read(system="test") as unit:
+        shown = joinedload(JournalEntry.instrument)
+        ordered = unit.journal_entries.query().options(shown).order_by(order)
+        forward = await walked(unit.journal_entries, ordered)
+        backward = await walked(unit.journal_entries, ordered, from_the_end=True)
+    symbols = [entry.instrument.symbol if entry.instrument else "" for entry in forward]
+    assert len({entry.id for entry in forward}) == 11 and symbols.count("") == 3
+    known = [symbol for symbol in symbols if symbol]
+    assert symbols == [*sorted(known, reverse=is_descending), "", "", ""]
+    assert [entry.id for entry in backward] == [entry.id for entry in forward]
+
+
+async def walked(
+    rows: Repository[Any], ordered: Select[Any], *, from_the_end: bool = False
+) -> list[Any]:
+    """Return all rows by pages of two; from the end: back again from the last page."""
+    page, found = await rows.page(ordered, limit=2), []
+    while True:
+        found += page.items
+        if page.after is None:
+            break
+        page = await rows.page(ordered, limit=2, after=page.after)
+    if not from_the_end:
+        return found
+    found = list(page.items)
+    while page.before is not None:
+        page = await rows.page(ordered, limit=2, before=page.before)
+        found = [*page.items, *found]
+    return found
 
 
 async def test_a_cursor_of_another_order_or_a_forged_one_is_refused(db: Database) -> None:

@@ -277,7 +277,7 @@ async def test_t5_no_distinct_value_of_another_tenant_is_seen(house: House) -> N
         ("f4", "/portfolios/{pk}/description/preview/"),
     ],
 )
-async def test_f_no_address_serves_a_file(house: House, probe: str, path: str) -> None:
+async def test_f1_f2_f3_f4_no_address_serves_a_file(house: House, probe: str, path: str) -> None:
     answer = await house.boss.get(f"/admin{path.format(pk=house.ada.portfolio.id)}")
     assert answer.status_code == 404, probe
     assert "[project]" not in answer.text and "root:" not in answer.text
@@ -332,7 +332,7 @@ async def test_i3_no_parameter_puts_words_on_a_page(house: House) -> None:
 # ── S, D, N: what is put in ──────────────────────────────────────────────────────────────────────
 
 
-async def test_s_stored_scripts_are_text(house: House) -> None:
+async def test_s1_s2_stored_scripts_are_text(house: House) -> None:
     paths = (
         "/imports/list",
         "/alerts/list",
