@@ -134,9 +134,10 @@ def in_source(text: str, place: str, *, rules_only: bool = False) -> Iterator[Sa
             reading = _RULES.get(name) or (None if rules_only else _reading(name))
             for said, context in reading(node.args) if reading else ():
                 yield Said(said, context, place)
-        elif isinstance(node, ast.Assign):
-            target = getattr(node.targets[0], "id", "")
-            if target.lower().endswith("rule") or target == "broken":
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            goal = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            target = getattr(goal, "id", "")
+            if node.value and (target.lower().endswith("rule") or target == "broken"):
                 yield from (Said(said, RULE, place) for said in _rule(node.value))
 
 

@@ -86,7 +86,7 @@ async def test_a_file_without_an_entry_or_an_entry_without_a_file_is_refused_in_
         data={"entry": str(entry.id)},
         headers={"sec-fetch-site": "same-origin"},
     )
-    assert empty.status_code == 400 and "file" in Page(empty.text).text
+    assert empty.status_code == 400 and "File must be chosen" in Page(empty.text).text
     assert await files_of(db, entry) == []
 
 

@@ -34,7 +34,7 @@ async def test_a_list_is_saved_opened_changed_and_deleted(db: Database, boss: As
     refused = await send(boss, "/trades/views", {"name": "Sales", "query": ""})
     assert refused.status_code == 400 and "differ from your other views" in refused.text
     refused = await send(boss, "/trades/views", {"name": "Bad", "query": "?sort=nothing"})
-    assert refused.status_code == 400 and "sort must be a column" in refused.text
+    assert refused.status_code == 400 and "Sort must be a column" in refused.text
     await send(boss, change, {"do": "delete", "query": ""})
     assert "Sales" not in (await visit(boss, "/trades/list")).text
 

@@ -1,5 +1,6 @@
 """Languages: everything is said in the one that was asked for, and German is whole."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from starlette.routing import Route
 from admin import catalogues
 from admin.catalogues import compiled, faults, messages, read
 from admin.fields import label_of
+from admin.pages import STATICS
 from admin.translating import (
     LOCALES,
     Languages,
@@ -211,6 +213,21 @@ def test_a_rule_with_gaps_is_said_whole_and_an_unknown_one_in_english() -> None:
             gettext("") == "" and ngettext("%(num)s value", "%(num)s values", 2) == "%(num)s Werte"
         )
     assert said_rule("be filled in") == "must be filled in"
+
+
+def test_scripts_say_nothing_past_the_catalogue() -> None:
+    german = Languages().named("de")
+    assert german is not None
+    shown = re.compile(
+        r"""(textContent|placeholder|title|"aria-label",)\s*[:=]?\s*["`][^"`$]*[A-Za-z]"""
+    )
+    planted = 'element.textContent = "Saved"; Object.assign(x, { placeholder: `Type` });'
+    assert len(shown.findall(planted)) == 2
+    for file in STATICS.glob("*.js"):
+        source = file.read_text()
+        assert [line for line in source.splitlines() if shown.search(line)] == [], file.name
+        for message in re.findall(r'said\("([^"]+)"', source):
+            assert f"{json.dumps(message)}: " in german.script, message
 
 
 # ── catalogues ───────────────────────────────────────────────────────────────────────────────────

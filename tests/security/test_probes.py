@@ -37,7 +37,7 @@ def routes(app: Starlette) -> list[Route]:
 def path_of(route: Route, house: House) -> str:
     portfolio = key_of(house.ada.portfolio)
     sample = {"identity": "portfolios", "pk": portfolio, "role": "viewer", "resource": "trades"}
-    sample |= {"format": "csv", "tag": "en"}
+    sample |= {"format": "csv", "tag": "de"}
     return re.sub(r"\{(\w+)(:\w+)?\}", lambda found: sample[found[1]], route.path)
 
 
