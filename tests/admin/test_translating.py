@@ -95,7 +95,8 @@ async def _pages(client: AsyncClient, app: Starlette) -> dict[str, str]:
         pages[f"/{view.identity}/list?facets=1"] = listing.html
         (record, *_) = links(listing, f"/{view.identity}/details/")
         paths += [record]
-        paths += [record.replace("/details/", "/edit/")] if view.editable else []
+        if view.editable and not view.creatable:
+            paths.append(record.replace("/details/", "/edit/"))
         if view.is_found_by_name:
             # These two look the same for every table.
             paths += [record.replace("/details/", "/history/")] if view.has_history else []
