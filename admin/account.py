@@ -37,6 +37,7 @@ from domain.identity.second_factors import (
     remove_second_factor,
 )
 from domain.identity.signing_in import check_password, rotate_session, set_password
+from domain.identity.ties import ExternalIdentity
 
 _WRONG_PASSWORD: Final = marked("This is not your present password.")
 _NO_KEYS: Final = marked(
@@ -250,6 +251,9 @@ class AccountPages:
             context: dict[str, Any] = {
                 "sessions": await unit.user_sessions.all(live.order_by(UserSession.id.desc())),
                 "keys": await unit.api_keys.all(keys.limit(100)),
+                "identities": await unit.external_identities.all(
+                    unit.external_identities.query(ExternalIdentity.user_id == user.id)
+                ),
                 "has_second_step": await has_second_factor(unit, user.id),
                 "codes_left": await unit.recovery_codes.unused(user.id),
             }

@@ -24,6 +24,7 @@ from admin.sockets import Sockets
 from admin.tracing import RequestIds
 from admin.translating import Languages
 from domain.database import Database
+from domain.identity.oidc import require_complete
 from domain.ops.deploying import refuse_unsafe
 from domain.ops.health import readiness
 from domain.realtime import open_live
@@ -54,6 +55,8 @@ def create_app(
     """
     chosen = settings or Settings.load()
     refuse_unsafe(chosen, url)
+    if chosen.oidc_issuer is not None:
+        require_complete(chosen)
     languages = Languages(locales, default=chosen.language)
     is_https = chosen.environment is Environment.PRODUCTION
 

@@ -3,8 +3,8 @@
 =========================  =====================================================================
 ``quotes:SYMBOL``          a symbol's quotes; everybody who is known
 ``events:TOPIC``           what happens to oneself, and to everybody
-``events:TOPIC:USER_ID``   what happens to that user; staff, and the user
-``staff:TOPIC``            what happens to any user; staff
+``events:TOPIC:USER_ID``   what happens to that user; staff who see them, and the user
+``staff:TOPIC``            what happens to any user that this member of staff sees
 =========================  =====================================================================
 """
 
@@ -69,13 +69,17 @@ def _channel(name: str, keys: Keyspace, guest: Guest) -> Channel:
     if kind == "staff":
         if colon:
             raise InvalidData("channel", name, _RULE)
-        if not guest.is_staff:
+        if guest.is_staff:
+            return Channel(name, (keys.staff_events(topic),))
+        if guest.reach is None:
             raise NotForYou(name)
-        return Channel(name, (keys.staff_events(topic),))
+        seen = sorted({guest.user_id, *guest.reach.tenants})
+        return Channel(name, tuple(keys.events(topic, tenant) for tenant in seen))
     if not colon:
         return Channel(name, (keys.events(topic, guest.user_id), keys.events(topic)))
     user_id = _user_id(name, owner)
-    if not guest.is_staff and user_id != guest.user_id:
+    sees = guest.is_staff or (guest.reach is not None and guest.reach.sees(user_id))
+    if not sees and user_id != guest.user_id:
         raise NotForYou(name)
     return Channel(name, (keys.events(topic, user_id),))
 

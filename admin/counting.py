@@ -12,6 +12,7 @@ from domain.db.estimating import Estimate, estimate
 from domain.db.repository import AnySelect
 from domain.db.unit import Unit
 from domain.errors import InvalidData
+from domain.identity.models import User
 
 COUNTED: Final = 10_000
 """Records up to which a count is exact where the planner expects it to be cheap."""
@@ -28,6 +29,9 @@ async def measured(unit: Unit, listing: Listing, stored: int | None) -> Estimate
         listing: The list.
         stored: About how many records the table has; None while nobody knows.
     """
+    if _is_limited(unit, listing):
+        # The planner's numbers are of all tenants: limited staff are told what is counted alone.
+        return Estimate(await _count_up_to(unit, listing, COUNTED + 1), 0)
     if not listing.is_filtered and stored is not None and stored > COUNTED:
         # Planning a question about hundreds of partitions costs more than reading the statistics.
         return Estimate(stored, float("inf"))
@@ -52,6 +56,17 @@ def require_order(listing: Listing, expected: int) -> None:
         raise InvalidData("sort", words_of(keys), rule)
 
 
+def _is_limited(unit: Unit, listing: Listing) -> bool:
+    """Return whether the database shows this unit some of the table's rows only."""
+    view = listing.view
+    return unit.scope.reach is not None and ("user_id" in view.table.columns or view.model is User)
+
+
+async def _count_up_to(unit: Unit, listing: Listing, most: int) -> int:
+    capped = _keys_only(unit, listing).limit(most).subquery()
+    return (await unit.session.execute(select(func.count()).select_from(capped))).scalar_one()
+
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """How many records a list has.
@@ -59,12 +74,16 @@ class Count:
     Args:
         rows: The number.
         is_exact: Whether it is counted, not estimated.
+        is_least: Whether counting stopped there.
     """
 
     rows: int
     is_exact: bool
+    is_least: bool = False
 
     def __str__(self) -> str:
+        if self.is_least:
+            return gettext("at least %(count)s", count=f"{self.rows:,}")
         return (
             f"{self.rows:,}"
             if self.is_exact
@@ -74,9 +93,11 @@ class Count:
 
 async def count_roughly(unit: Unit, listing: Listing, expected: Estimate) -> Count:
     """Return the number of records: counted when that is cheap, else estimated."""
+    if _is_limited(unit, listing):
+        is_all = expected.rows <= COUNTED
+        return Count(expected.rows, is_exact=is_all, is_least=not is_all)
     if expected.rows <= COUNTED and expected.cost <= _CHEAP:
-        capped = _keys_only(unit, listing).limit(COUNTED + 1).subquery()
-        rows = (await unit.session.execute(select(func.count()).select_from(capped))).scalar_one()
+        rows = await _count_up_to(unit, listing, COUNTED + 1)
         if rows <= COUNTED:
             return Count(rows, is_exact=True)
     return Count(expected.rows, is_exact=False)

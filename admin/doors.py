@@ -16,11 +16,12 @@ from uuid import UUID
 from admin.signing_in import SignIn
 from domain.cache.keys import Keyspace
 from domain.database import Database
+from domain.db.scope import Reach
 from domain.db.unit import Unit
 from domain.errors import TradekeepError
 from domain.identity.api_keys import PREFIX, authenticate, find_key
-from domain.identity.models import User
-from domain.identity.signing_in import Lifetime, find_session, resume_session, token_hash
+from domain.identity.models import User, UserSession
+from domain.identity.signing_in import Lifetime, find_session, resume_login, token_hash
 from domain.realtime import Live
 
 MOST_VISITS: Final = 20
@@ -48,7 +49,8 @@ class Guest:
 
     Args:
         user_id: The user.
-        is_staff: Whether the user sees all tenants.
+        is_staff: Whether the user hears what happens to all tenants.
+        reach: The tenants besides, of whom limited staff hear.
         digest: SHA-256 of the session's token or of the key.
         has_key: Whether it is a key.
     """
@@ -57,6 +59,7 @@ class Guest:
     is_staff: bool
     digest: bytes
     has_key: bool
+    reach: Reach | None = None
 
 
 class Visit:
@@ -139,16 +142,20 @@ class Doorkeeper:
             return await self._by_session(token)
         async with self._db.transaction(system="live data") as unit:
             found = await authenticate(unit, token)
-        return None if found is None else await self._guest(found[0], token, has_key=True)
+            return None if found is None else await self._guest(unit, token_hash(token), found[0])
 
     async def _by_session(self, token: str) -> Guest | None:
         async with self._db.transaction(system="live data") as unit:
-            user = await resume_session(unit, token, self._lifetime)
-        return None if user is None else await self._guest(user, token, has_key=False)
+            found = await resume_login(unit, token, self._lifetime)
+            return None if found is None else await self._guest(unit, token_hash(token), *found)
 
-    async def _guest(self, user: User, token: str, *, has_key: bool) -> Guest:
-        is_staff = await self._sign_in.sees_all(user.role)
-        return Guest(user.id, is_staff, token_hash(token), has_key)
+    async def _guest(
+        self, unit: Unit, digest: bytes, user: User, session: UserSession | None = None
+    ) -> Guest:
+        staff = await self._sign_in.standing(unit, user, session)
+        # Whoever looks as a tenant hears what that tenant hears.
+        reach = staff.reach if staff.hears_others else None
+        return Guest(staff.user.id, staff.hears_all, digest, session is None, reach=reach)
 
     @contextmanager
     def admitted(self, guest: Guest) -> Iterator[Visit | None]:
@@ -217,16 +224,18 @@ class Doorkeeper:
         gone = set()
         async with self._db.read(system="live data") as unit:
             for guest in guests:
-                user = await self._user(unit, guest)
-                if user is None or await self._sign_in.sees_all(user.role) != guest.is_staff:
+                if await self._now(unit, guest) != guest:
                     gone.add(guest)
         for visit in self.visits:
             if visit.guest in gone:
                 visit.end(Goodbye.NOT_WELCOME)
 
-    async def _user(self, unit: Unit, guest: Guest) -> User | None:
+    async def _now(self, unit: Unit, guest: Guest) -> Guest | None:
+        """Return what the guest would be if it came now."""
+        found: tuple[User, UserSession | None] | None
         if guest.has_key:
             key = await find_key(unit, guest.digest)
-            return None if key is None else key[0]
-        session = await find_session(unit, guest.digest, self._lifetime)
-        return None if session is None else session[0]
+            found = None if key is None else (key[0], None)
+        else:
+            found = await find_session(unit, guest.digest, self._lifetime)
+        return None if found is None else await self._guest(unit, guest.digest, *found)

@@ -23,6 +23,7 @@ from domain.identity.models import (
     UserPreferences,
     UserSession,
 )
+from domain.identity.ties import ExternalIdentity, StaffTenant
 
 _CATEGORY = "Identity"
 
@@ -31,7 +32,7 @@ class UserView(RecordView, model=User):
     """People and services."""
 
     name, name_plural, path = "User", "Users", "users"
-    powers = ("create", "reset", "give-role", "lock")
+    powers = ("create", "reset", "give-role", "lock", "impersonate")
     panel = "panels/user.html"
     category = _CATEGORY
     is_for_administrators = True
@@ -48,6 +49,8 @@ class UserView(RecordView, model=User):
         Related("Portfolios", "portfolios", "user_id"),
         Related("Sessions", "sessions", "user_id"),
         Related("API keys", "api-keys", "user_id"),
+        Related("Provider accounts", "provider-accounts", "user_id"),
+        Related("Tenants", "staff-tenants", "staff_id"),
         Related("Password resets", "tickets", "user_id"),
         Related("Journal", "journal-entries", "user_id"),
         Related("Alerts", "alerts", "user_id"),
@@ -118,6 +121,33 @@ class SecondFactorView(RecordView, model=SecondFactor):
     columns = ("user_id", "confirmed_at", "key_id", "updated_at")
     order = (SecondFactor.user_id,)
     is_newest_first = False
+
+
+class ExternalIdentityView(RecordView, model=ExternalIdentity):
+    """Accounts at identity providers."""
+
+    name, name_plural, path = "Provider account", "Provider accounts", "provider-accounts"
+    category = _CATEGORY
+    is_for_administrators = True
+    about = "Accounts at identity providers with which users log in. Deleting one unlinks it."
+    hint_about = "Users link their own on their account page, administrators on the user's page."
+    columns = ("user_id", "email", "issuer", "subject", "linked_by", "last_used_at", "created_at")
+    order = (ExternalIdentity.id,)
+    keys = ("user_id",)
+    is_deletable = True
+
+
+class StaffTenantView(RecordView, model=StaffTenant):
+    """Which tenants limited staff see."""
+
+    name, name_plural, path = "Tenant of staff", "Tenants of staff", "staff-tenants"
+    category = _CATEGORY
+    is_for_administrators = True
+    about = "Which tenants limited members of staff see. They are chosen on the user's page."
+    columns = ("staff_id", "tenant_id", "granted_by", "created_at")
+    order = (StaffTenant.staff_id, StaffTenant.tenant_id)
+    is_newest_first = False
+    keys = ("staff_id", "tenant_id")
 
 
 class TicketView(RecordView, model=Ticket):
@@ -259,6 +289,8 @@ VIEWS = (
     ApiKeyView,
     OAuthTokenView,
     SecondFactorView,
+    ExternalIdentityView,
+    StaffTenantView,
     TicketView,
     NotificationAddressView,
     UserPreferencesView,

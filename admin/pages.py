@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from admin.translating import (
     speaking,
     word,
 )
+from domain.clock import now
 
 STATICS: Final = Path(__file__).parent / "statics"
 DONE: Final = {
@@ -35,6 +37,8 @@ DONE: Final = {
     "deleted": marked("Deleted."),
     "attached": marked("The file was attached."),
     "removed": marked("The file was removed."),
+    "linked": marked("The account is linked: you may log in with it from now on."),
+    "linked-already": marked("This account is linked already. Nothing was changed."),
 }
 """What a page says after a redirect. The address holds a word of these, never the sentence."""
 
@@ -80,6 +84,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._environment.globals.update(site_title=title, show=show, edition=_edition())
+        self.offer("")
         self._environment.globals.update(cell_value=value, cell_column=column, table_lines=lines)
         self._environment.globals.update(local=gettext, label=label, word=word, inside=inside)
         self._environment.globals.update(said_rule=said_rule)
@@ -87,6 +92,10 @@ class Pages:
         install.install_gettext_callables(
             gettext, ngettext, newstyle=True, pgettext=pgettext, npgettext=npgettext
         )
+
+    def offer(self, provider_name: str) -> None:
+        """Let pages offer the identity provider of this name; empty: there is none."""
+        self._environment.globals["provider_name"] = provider_name
 
     def render(
         self,
@@ -111,6 +120,7 @@ class Pages:
             "root": root_of(request),
             "menu": menu,
             "area_here": next((name for name, views in menu if any(v[2] for v in views)), ""),
+            "viewing_minutes": _minutes_left(staff),
             "done": gettext(DONE.get(request.query_params.get("done", ""), "")),
             "language": language(),
             "zone": staff.user.timezone if staff else "UTC",
@@ -123,6 +133,12 @@ class Pages:
         text = found.script if found else ""
         status = 200 if found else 404
         return Response(text, status, dict(_KEPT), media_type="text/javascript")
+
+
+def _minutes_left(staff: Any) -> int:
+    """Return for how many minutes, begun ones too, somebody still looks as somebody else."""
+    until = staff.viewing_until if staff else None
+    return 0 if until is None else max(0, ceil((until - now()).total_seconds() / 60))
 
 
 def _edition() -> str:

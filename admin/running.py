@@ -14,6 +14,7 @@ from admin.records import RecordView
 from admin.translating import gettext
 from admin.writing import Draft
 from domain.database import Database, Worker
+from domain.db.scope import limited_to
 from domain.errors import (
     ConstraintViolation,
     InvalidData,
@@ -23,6 +24,7 @@ from domain.errors import (
     Stale,
 )
 from domain.identity.models import BulkItem, ItemOutcome, RunStatus, User
+from domain.identity.reaching import reach_of
 
 BATCH: Final = 100
 _REFUSALS: Final = (InvalidData, ConstraintViolation, RejectedValue, NotFound, Stale)
@@ -45,14 +47,22 @@ async def run_batch(db: Database, run_id: UUID, view: RecordView, work: Work) ->
     """
     async with db.read(system="bulk run") as unit:
         owner = await unit.users.get((await unit.bulk_runs.get(run_id)).user_id)
-    async with db.transaction(staff=owner.username) as unit:
+        reach = await reach_of(unit, owner)
+    with limited_to(reach):
+        return await _run_batch(db, run_id, view, work=_for(work, owner), by=owner.username)
+
+
+async def _run_batch(
+    db: Database, run_id: UUID, view: RecordView, *, work: Callable[[Worker, Any], Any], by: str
+) -> bool:
+    async with db.transaction(staff=by) as unit:
         # The lock on the run keeps two that continue it from doing the same batch.
         run = await unit.bulk_runs.lock(run_id)
         if run is None or run.status is not RunStatus.RUNNING:
             return False
         items = await unit.bulk_items.next_of(run, BATCH)
         for item in items:
-            await _do(unit, view, item, _for(work, owner))
+            await _do(unit, view, item, work)
         run.done += sum(item.outcome is ItemOutcome.DONE for item in items)
         run.skipped += sum(item.outcome is ItemOutcome.SKIPPED for item in items)
         if len(items) < BATCH:

@@ -5,9 +5,10 @@ member of staff comes with the request. A login that still lacks its second step
 is a ticket of five minutes in a cookie of its own.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -25,12 +26,15 @@ from domain.cache.keys import Keyspace
 from domain.cache.throttling import Claim, Throttle
 from domain.clock import now
 from domain.database import Database, Worker
-from domain.db.unit import UnitOfWork
+from domain.db.scope import Reach, during, limited_to
+from domain.db.unit import Unit, UnitOfWork
 from domain.errors import ConfigurationError
 from domain.identity.cached import permits_of
 from domain.identity.encryption import Keyring, keyring_of
 from domain.identity.models import Role, TicketPurpose, User, UserSession
+from domain.identity.oidc import provider_of
 from domain.identity.permissions import READERS, Permits
+from domain.identity.reaching import reach_of
 from domain.identity.second_factors import Verdict, check_code, has_second_factor
 from domain.identity.signing_in import (
     Lifetime,
@@ -41,6 +45,7 @@ from domain.identity.signing_in import (
     resume_login,
 )
 from domain.identity.tickets import LIVES, holder_of, issue_ticket, use_ticket
+from domain.identity.viewing import end_viewing, viewed_by, viewing_until
 from domain.settings import Environment, Settings
 
 SURE_FOR: Final = timedelta(minutes=10)
@@ -60,8 +65,12 @@ VERDICTS: Final = {
 
 _NOTHING: Final = Permits(Role.SERVICE)
 _REFUSED: Final = marked("User name or password is wrong.")
-_OPEN: Final = ("/login", "/login/code", "/forgot", "/reset")
+_OPEN: Final = (
+    "/login", "/login/code", "/login/oidc", "/login/oidc/callback", "/forgot", "/reset",
+)  # fmt: skip
 _OPEN_FOLDERS: Final = ("/statics/", "/words/")
+_IN_PERSON: Final = ("/logout", "/account/stop-viewing")
+"""Pages for whoever looks as somebody else, not for whom they look as."""
 _NO_KEYS: Final = "TRADEKEEP_ENCRYPTION_KEYS must be set for second steps of logins"
 
 
@@ -75,6 +84,8 @@ class Staff:
         theme: light or dark; empty: as the browser wants.
         language: The tag of the chosen language; empty: as the browser wants.
         permits: What the role may do.
+        reach: The tenants that are seen; None: all.
+        behind: The member of staff who looks as `user`; None: `user` is there in person.
     """
 
     user: User
@@ -82,6 +93,8 @@ class Staff:
     theme: str = ""
     language: str = ""
     permits: Permits = field(default=_NOTHING)
+    reach: Reach | None = None
+    behind: "Staff | None" = None
 
     @property
     def name(self) -> str:
@@ -103,12 +116,34 @@ class Staff:
         return self.permits.allows("users", "create")
 
     @property
+    def viewing_until(self) -> datetime | None:
+        """Until when somebody looks as `user`; None: `user` is there in person."""
+        return viewing_until(self.session) if self.behind and self.session else None
+
+    @property
     def hears_all(self) -> bool:
-        """Whether what happens to all tenants is told.
+        """Whether what happens to all tenants is told."""
+        return self.reach is None and self.hears_others
+
+    @property
+    def hears_others(self) -> bool:
+        """Whether what happens to the tenants that are seen is told.
 
         It holds values of every table: a role from which anything is kept hears nothing of it.
         """
-        return self.may("live", "read") and not self.permits.is_narrowed
+        is_staff = self.user.role in READERS
+        return is_staff and self.may("live", "read") and not self.permits.is_narrowed
+
+    @contextmanager
+    def acting(self) -> Iterator[None]:
+        """Let everything in this block be asked, seen and recorded as this member of staff.
+
+        The one place that limits a request: units of staff that begin inside see the tenants of
+        `reach`, whichever page opens them.
+        """
+        behind = self.behind.name if self.behind else ""
+        with asking(self.permits), limited_to(self.reach), during(impersonator=behind):
+            yield
 
     @property
     def is_sure(self) -> bool:
@@ -138,8 +173,17 @@ class SignIn:
         self.pages = pages
         self.settings = settings
         self.throttle = Throttle(db.redis_address, Keyspace(settings.cache_prefix))
+        self.provider = provider_of(settings)
+        """The identity provider that people may log in with."""
+        pages.offer(self.provider.name if self.provider else "")
         self.guarded: frozenset[str] = frozenset()
         """Resources in which only administrators write by default; the site says which."""
+        self.kept_from_desks: frozenset[tuple[str, str]] = frozenset()
+        """What staff limited to some tenants may not do, whatever their role; the site says it."""
+        self.kept_from_viewers: frozenset[tuple[str, str]] = frozenset()
+        """What nobody does who looks as somebody else; the site says it."""
+        self.catalogue: tuple[tuple[str, str], ...] = ()
+        """Every permission, as the site has them."""
         self.is_https = settings.environment is Environment.PRODUCTION
         self.lifetime = Lifetime(
             idle=timedelta(minutes=settings.session_idle_minutes),
@@ -204,6 +248,23 @@ class SignIn:
             token = await self.admit(unit, request, user)
         return self.welcome(request, token)
 
+    async def admit_proved(
+        self, unit: Worker, request: Request, user: User, *, target: str, is_proved_twice: bool
+    ) -> Response:
+        """Let somebody in whom an identity provider has proved; a second step of ours is asked.
+
+        Args:
+            unit: A transaction of a trusted job.
+            request: The request.
+            user: Who it is here.
+            target: Where they wanted; a foreign page is not gone to.
+            is_proved_twice: Whether the provider's second step stands for ours.
+        """
+        if not is_proved_twice and await has_second_factor(unit, user.id):
+            ticket = await issue_ticket(unit, user, TicketPurpose.SECOND_STEP, by="provider")
+            return self._to_second_step(request, ticket, target)
+        return self.welcome(request, await self.admit(unit, request, user), target)
+
     async def admit(self, unit: Worker, request: Request, user: User) -> str:
         """Open a session for whoever has proved to be `user`, in place of the browser's old one."""
         visitor = Visitor(ip=address_of(request), user_agent=request.headers.get("user-agent"))
@@ -212,9 +273,9 @@ class SignIn:
         await _note(unit, "login", user, address_of(request))
         return await open_session(unit, user, self.lifetime, visitor)
 
-    def welcome(self, request: Request, token: str) -> Response:
+    def welcome(self, request: Request, token: str, target: str | None = None) -> Response:
         """Return the way to where the visitor wanted, with the session's cookie."""
-        target = request.query_params.get("next", "")
+        target = request.query_params.get("next", "") if target is None else target
         goal = target if is_local_path(target) else f"{root_of(request)}/"
         response = RedirectResponse(goal, status_code=303)
         self.give_cookie(response, token)
@@ -225,21 +286,22 @@ class SignIn:
     def give_cookie(self, response: Response, token: str) -> None:
         """Let the browser keep a session's token."""
         seconds = int(self.lifetime.absolute.total_seconds())
-        self._set_cookie(response, self.cookie, token, seconds)
+        self.set_cookie(response, self.cookie, token, seconds)
 
-    def _set_cookie(self, response: Response, name: str, token: str, seconds: int) -> None:
+    def set_cookie(self, response: Response, name: str, token: str, seconds: int) -> None:
+        """Let the browser keep a text that no script and no other site gets."""
         response.set_cookie(
             name, token, max_age=seconds, httponly=True, samesite="lax", secure=self.is_https
         )
 
     # ── the second step ──────────────────────────────────────────────────────────────────────
 
-    def _to_second_step(self, request: Request, ticket: str) -> Response:
-        target = request.query_params.get("next", "")
+    def _to_second_step(self, request: Request, ticket: str, target: str | None = None) -> Response:
+        target = request.query_params.get("next", "") if target is None else target
         query = f"?next={quote(target)}" if is_local_path(target) else ""
         response = RedirectResponse(f"{root_of(request)}/login/code{query}", status_code=303)
         seconds = int(LIVES[TicketPurpose.SECOND_STEP].total_seconds())
-        self._set_cookie(response, self.step_cookie, ticket, seconds)
+        self.set_cookie(response, self.step_cookie, ticket, seconds)
         return response
 
     async def code(self, request: Request) -> Response:
@@ -285,8 +347,10 @@ class SignIn:
         if token := request.cookies.get(self.cookie):
             staff = staff_of(request)
             async with self.db.transaction(staff=staff.name) as unit:
-                await close_session(unit, token, reason="logout")
                 key = staff.user.id
+                if staff.session is not None:
+                    await end_viewing(unit, staff.session.id, staff.user, reason="logout")
+                await close_session(unit, token, reason="logout")
                 await record(unit, "logout", table="identity.users", key=key, user_id=key)
         response = RedirectResponse(f"{root_of(request)}/login", status_code=303)
         response.delete_cookie(self.cookie, secure=self.is_https, httponly=True)
@@ -301,26 +365,62 @@ class SignIn:
             found = await resume_login(unit, token, self.lifetime)
             if found is None or found[0].role not in READERS:
                 return None
-            user, session = found
-            wishes = await unit.preferences.find(user.id)
+            staff = await self.standing(unit, *found)
+            wishes = await unit.preferences.find(found[0].id)
+            if found[1].viewing_id is not None and staff.behind is None:
+                await end_viewing(unit, found[1].id, found[0], reason="time or rights were over")
         chosen = {} if wishes is None else wishes.settings
-        theme = str(chosen.get("theme", ""))
-        return Staff(
-            user,
-            session,
-            theme=theme if theme in THEMES else "",
-            language=str(chosen.get("language", "")),
-            permits=await self.permits_of(user.role),
-        )
+        theme, language = str(chosen.get("theme", "")), str(chosen.get("language", ""))
+        return replace(staff, theme=theme if theme in THEMES else "", language=language)
 
-    async def sees_all(self, role: Role) -> bool:
-        """Return whether a role hears what happens to all tenants, not to itself alone."""
-        permits = await self.permits_of(role)
-        return role in READERS and permits.allows("live", "read") and not permits.is_narrowed
+    # ── who stands there ─────────────────────────────────────────────────────────────────────
+
+    async def standing(self, unit: Unit, user: User, session: UserSession | None = None) -> Staff:
+        """Return what a user may do and sees here: the one answer, for pages and for live data.
+
+        Args:
+            unit: A unit of a trusted job.
+            user: Who logged in, or whose key it is.
+            session: The login; one may look as somebody else.
+        """
+        staff = await self._in_person(unit, user, session)
+        viewed = None if session is None else await viewed_by(unit, session)
+        if viewed is None or not await self.may_view_as(staff, viewed):
+            return staff
+        if viewed.role in READERS:
+            seen = await self._in_person(unit, viewed, session)
+            reach = seen.reach and Reach(seen.reach.tenants | {viewed.id})
+            permits = seen.permits.without(self.kept_from_viewers)
+            return replace(seen, permits=permits, reach=reach, behind=staff)
+        permits = (await self.permits_of(Role.VIEWER)).without(
+            self.kept_from_desks | self.kept_from_viewers, is_reading=True
+        )
+        return Staff(viewed, session, permits=permits, reach=Reach.of([viewed.id]), behind=staff)
+
+    async def _in_person(self, unit: Unit, user: User, session: UserSession | None) -> Staff:
+        permits, reach = await self.permits_of(user.role), await reach_of(unit, user)
+        if reach is not None:
+            permits = permits.without(self.kept_from_desks)
+        return Staff(user, session, permits=permits, reach=reach)
+
+    async def may_view_as(self, staff: Staff, user: User) -> bool:
+        """Return whether a member of staff, there in person, may look as this user.
+
+        Never as themselves, a locked account, or somebody who may more than they do.
+        """
+        if staff.behind or staff.reach or not staff.may("users", "impersonate"):
+            return False
+        if user.id == staff.user.id or not user.is_active:
+            return False
+        return staff.permits.covers(await self.permits_of(user.role), self.catalogue)
 
     async def permits_of(self, role: Role) -> Permits:
         """Return what a role may do, from the cache."""
         return await permits_of(self.db.cached(), role, self.guarded)
+
+    def refusal(self, request: Request, error: str, *, wait: int = 0) -> Response:
+        """Return the login page with what is wrong."""
+        return self._form(request, "", error=error, wait=wait)
 
     def _form(
         self, request: Request, target: str, *, error: str | None = None, wait: int = 0
@@ -387,9 +487,11 @@ class Gate:
         if staff is None:
             await self._to_login(request)(scope, receive, send)
             return
+        if path in _IN_PERSON and staff.behind is not None:
+            staff = staff.behind
         scope["tradekeep.staff"] = staff
         scope["tradekeep.menu"] = self._menu
-        with asking(staff.permits):
+        with staff.acting():
             await self._answer(request, staff.language, send)
 
     async def _answer(self, request: Request, own: str, send: Send) -> None:

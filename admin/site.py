@@ -40,11 +40,13 @@ from admin.exporting import Exporting
 from admin.history import Histories
 from admin.importing import Importing
 from admin.keys import Keys
+from admin.limiting import Limiting, kept_from_desks, kept_from_viewers
 from admin.lists import Lists
 from admin.office import BOTH, GET, POST, Office
 from admin.pages import STATICS, KeptStatics, MenuArea, root_of
-from admin.permissions import PermissionPages
+from admin.permissions import PermissionPages, catalogue
 from admin.permits import GUARDED, PLACES, AsSeen, guarded
+from admin.providers import Providers
 from admin.racing import Race
 from admin.records import REFERENCES, RecordView
 from admin.refusals import Refusals
@@ -58,6 +60,7 @@ from admin.signing_in import Gate, SignIn, staff_of
 from admin.staffing import Staffing
 from admin.tables import Tables
 from admin.translating import gettext, marked
+from admin.viewing import Viewing, in_person
 from domain.database import Database
 
 _VIEWS: Final = (
@@ -127,6 +130,8 @@ class Site(Admin):
         sign_in.guarded = GUARDED | {
             view.identity for view in self.records() if view.is_for_administrators
         }
+        sign_in.kept_from_desks = kept_from_desks(self.records())
+        sign_in.kept_from_viewers = kept_from_viewers(self.records())
         gate = Middleware(Gate, sign_in=self.sign_in, menu=self.menu)
         self.admin.user_middleware.append(gate)
         self.admin.router.routes = self._routes()
@@ -137,6 +142,8 @@ class Site(Admin):
         """Finish what is under way."""
         await self.resetting.aclose()
         await self.sign_in.throttle.aclose()
+        if self.sign_in.provider is not None:
+            await self.sign_in.provider.aclose()
 
     def records(self) -> list[RecordView]:
         """Return every view, in the order of the menu."""
@@ -145,6 +152,7 @@ class Site(Admin):
     def _routes(self) -> list[BaseRoute]:
         views = AsSeen({view.identity: view for view in self.records()})
         office = Office(self.db, self.pages, views)
+        self.sign_in.catalogue = tuple(catalogue(office))
         self.resetting = Resetting(office, self.sign_in)
         people = (
             self.resetting,
@@ -153,6 +161,9 @@ class Site(Admin):
             Keys(office),
             PermissionPages(office, self.sign_in),
             Staffing(office, self.resetting),
+            Limiting(office, self.sign_in),
+            Viewing(office, self.sign_in),
+            Providers(office, self.sign_in),
         )
         return [
             Mount("/statics", KeptStatics(directory=STATICS), name="statics"),
@@ -196,5 +207,5 @@ class Site(Admin):
 def _guarded(route: BaseRoute) -> BaseRoute:
     if not isinstance(route, Route):
         return route
-    handler = guarded(route.path, route.endpoint)
+    handler = in_person(route.path, guarded(route.path, route.endpoint))
     return Route(route.path, handler, name=route.name, methods=list(route.methods or ()))

@@ -30,12 +30,14 @@ from domain.identity.repositories import (
     ApiKeyRepository,
     BulkItemRepository,
     BulkRunRepository,
+    ExternalIdentityRepository,
     NotificationAddressRepository,
     OAuthTokenRepository,
     RecoveryCodeRepository,
     RolePermissionRepository,
     SavedViewRepository,
     SecondFactorRepository,
+    StaffTenantRepository,
     TableImportRepository,
     TableImportRowRepository,
     TicketRepository,
@@ -200,6 +202,7 @@ class Repositories(Unit):
         return Answers.of(self)
 
     users = repository(UserRepository)
+    staff_tenants = repository(StaffTenantRepository)
     user_sessions = repository(UserSessionRepository)
     api_keys = repository(ApiKeyRepository)
     oauth_tokens = repository(OAuthTokenRepository)
@@ -212,6 +215,7 @@ class Repositories(Unit):
     notification_addresses = repository(NotificationAddressRepository)
     second_factors = repository(SecondFactorRepository)
     recovery_codes = repository(RecoveryCodeRepository)
+    external_identities = repository(ExternalIdentityRepository)
     tickets = repository(TicketRepository)
     role_permissions = repository(RolePermissionRepository)
 

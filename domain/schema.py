@@ -9,6 +9,7 @@ import domain.audit.declarations
 import domain.audit.models
 import domain.cache.models
 import domain.identity.models
+import domain.identity.ties
 import domain.journal.models
 import domain.market.declarations
 import domain.market.models
@@ -24,8 +25,8 @@ from domain.audit.policies import History, changes, everything, nothing
 from domain.audit.triggers import declare_history
 from domain.db.objects import Grant, declare
 from domain.db.orm import Base
-from domain.db.roles import APP, READONLY, STAFF
-from domain.db.tenancy import declare_tenancy
+from domain.db.roles import ACTING, READONLY
+from domain.db.tenancy import DeskRules, declare_tenancy, desk_rights
 from domain.db.timeseries import declare_time_series
 
 _ALL: Final = "SELECT, INSERT, UPDATE, DELETE"
@@ -40,6 +41,12 @@ _ANSWERED: Final = (
 # Roles, passwords and locks are given by staff and by jobs, never by tenants to themselves.
 _OWN_PROFILE: Final = "SELECT, UPDATE (name, email, base_currency, timezone, version, updated_at)"
 
+_TENANT_TABLE: Final = "identity.users"
+_OWN_ACCOUNT: Final = (
+    "SELECT, UPDATE (name, email, base_currency, timezone, password_hash, last_login_at, version,"
+    " updated_at)"
+)
+
 # What tenants and what staff may do. A tenant's import may meet an instrument nobody knew, so
 # tenants add instruments; they never change what others already refer to.
 RIGHTS: Final = {
@@ -53,6 +60,8 @@ RIGHTS: Final = {
     "identity.recovery_codes": ("", _ALL),
     "identity.tickets": ("", _ALL),
     "identity.role_permissions": ("", _ALL),
+    "identity.staff_tenants": ("", _ALL),
+    "identity.external_identities": ("", _ALL),
     "identity.saved_views": (_ALL, _ALL),
     "identity.table_imports": (_READ, _ALL),
     "identity.table_import_rows": (_READ, _ALL),
@@ -114,6 +123,24 @@ RIGHTS: Final = {
     "research.knowledge_chunks": (_READ, _ALL),
 }
 
+DESK_RULES: Final = DeskRules(
+    credentials=frozenset(
+        {
+            "identity.sessions",
+            "identity.api_keys",
+            "identity.oauth_tokens",
+            "identity.notification_addresses",
+            "identity.second_factors",
+            "identity.recovery_codes",
+            "identity.tickets",
+            "identity.external_identities",
+        }
+    ),
+    own_account=_OWN_ACCOUNT,
+    withheld=frozenset({"audit.seals"}),
+)
+"""What staff limited to some tenants may that does not follow from `RIGHTS`."""
+
 _FACT_ROWS: Final = changes("the rows are added once, carry their own times and are many")
 _MACHINE_ROWS: Final = nothing("overwritten by machines all the time from rows that are kept")
 _POST: Final = nothing("on its way, and gone when it arrived")
@@ -131,6 +158,8 @@ HISTORY: Final[dict[str, History]] = {
     "identity.recovery_codes": everything(),
     "identity.tickets": changes("a ticket is asked for by an event, and used up by another"),
     "identity.role_permissions": everything(),
+    "identity.staff_tenants": everything(),
+    "identity.external_identities": everything(),
     "identity.saved_views": everything(),
     "identity.table_imports": everything(),
     "identity.table_import_rows": nothing("they are the report of an import and never change"),
@@ -205,9 +234,11 @@ HISTORY: Final[dict[str, History]] = {
 
 metadata = Base.metadata
 declare_time_series(metadata)
-declare_tenancy(metadata, RIGHTS, tenant_table="identity.users")
+DESK_RIGHTS: Final = desk_rights(metadata, RIGHTS, DESK_RULES, tenant_table=_TENANT_TABLE)
+"""What staff limited to some tenants may do with each table, as SQL privileges."""
+declare_tenancy(metadata, RIGHTS, DESK_RULES, tenant_table=_TENANT_TABLE)
 declare_history(metadata, HISTORY)
-for _role in (APP, STAFF, READONLY):
+for _role in (*ACTING, READONLY):
     declare(metadata, Grant("SELECT", "TABLE trading.round_trips", _role))
     for _view in AGENT_VIEWS:
         declare(metadata, Grant("SELECT", f"TABLE agents.{_view.name}", _role))

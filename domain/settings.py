@@ -106,9 +106,27 @@ class Settings(BaseSettings):
     accepted_risks: Annotated[tuple[str, ...], NoDecode] = ()
     session_idle_minutes: int = Field(default=30, ge=1, le=1_440)
     session_hours: int = Field(default=12, ge=1, le=720)
+    oidc_issuer: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_redirect_uri: str | None = Field(
+        default=None, pattern=r"^https?://[^\s?#]+/admin/login/oidc/callback$"
+    )
+    oidc_name: str = Field(default="single sign-on", min_length=1, max_length=40)
+    oidc_scopes: str = Field(default="openid profile email", pattern=r"^openid( |$)")
+    oidc_second_step_counts: bool = False
+    oidc_acr_values: Annotated[tuple[str, ...], NoDecode] = ()
+    oidc_create_domains: Annotated[tuple[str, ...], NoDecode] = ()
     language: str = Field(default="en", pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}$")
 
-    @field_validator("allowed_hosts", "trusted_proxies", "accepted_risks", mode="before")
+    @field_validator(
+        "allowed_hosts",
+        "trusted_proxies",
+        "accepted_risks",
+        "oidc_acr_values",
+        "oidc_create_domains",
+        mode="before",
+    )
     @classmethod
     def _split_hosts(cls, value: Any) -> Any:
         if isinstance(value, str):

@@ -9,7 +9,7 @@ from typing import Final
 from domain.audit.triggers import DEFINER
 from domain.db.objects import Function, Grant, Policy, Trigger, declare
 from domain.db.orm import Base
-from domain.db.roles import APP, OWNER, STAFF
+from domain.db.roles import ACTING, OWNER, STAFF
 
 REFUSE: Final = Function(
     schema="audit",
@@ -52,7 +52,7 @@ BEGIN
   END IF;
   origin := CASE WHEN name IS NULL THEN 'psql'
                  WHEN role = 'tradekeep_app' THEN 'user'
-                 WHEN role <> 'tradekeep_staff' THEN 'psql'
+                 WHEN role NOT IN ('tradekeep_staff', 'tradekeep_desk') THEN 'psql'
                  WHEN starts_with(name, 'system:') THEN 'system' ELSE 'staff' END;
   actor := CASE WHEN origin = 'psql' THEN session_user ELSE name END;
   xid := pg_current_xact_id()::text::bigint;
@@ -99,6 +99,11 @@ DECLARE
 BEGIN
   IF action IN ('insert', 'update', 'delete', 'truncate') THEN
     RAISE EXCEPTION 'changes of rows are written by their triggers alone'
+      USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  IF current_setting('role') = 'tradekeep_desk' AND tenant <> ALL (
+       coalesce(nullif(current_setting('app.tenants', true), ''), '{}')::uuid[]) THEN
+    RAISE EXCEPTION 'limited staff write into the history of their own tenants alone'
       USING ERRCODE = 'insufficient_privilege';
   END IF;
   SELECT * INTO c FROM audit.circumstances();
@@ -200,7 +205,7 @@ declare(
     Policy("audit", "entries", "owner_inserts", OWNER, command="INSERT", check="true"),
     *(
         Grant("EXECUTE", "FUNCTION audit.note(text, text, text, uuid, jsonb)", role)
-        for role in (APP, STAFF)
+        for role in ACTING
     ),
     Grant("EXECUTE", "FUNCTION audit.seal(integer)", STAFF),
 )

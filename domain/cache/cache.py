@@ -186,7 +186,8 @@ class Cache:
     ) -> T:
         """Return a declared answer inside a unit: its own uncommitted writes are seen.
 
-        A unit that has written reads past the cache, in its own transaction.
+        A unit that has written reads past the cache, in its own transaction, and so does one of
+        staff limited to some tenants.
 
         Raises:
             TradekeepError: What loading raised.
@@ -194,7 +195,9 @@ class Cache:
         session = unit.session.sync_session
         writer = writer_of(session)
         has_written = writer is not None and writer.has_written
-        if has_written or session.new or session.dirty or session.deleted:
+        # What limited staff may see is asked of the database: an answer may be of all tenants.
+        is_limited = unit.scope.reach is not None
+        if is_limited or has_written or session.new or session.dirty or session.deleted:
             self.statistics.count(read.name, Outcome.BYPASS)
             # One session answers one question at a time; callers may ask several together.
             async with session.info.setdefault(_TURN, asyncio.Lock()):

@@ -7,9 +7,10 @@ import typer
 
 from domain.cli.output import out
 from domain.cli.running import command, prepared_database
-from domain.errors import ConfigurationError
+from domain.errors import ConfigurationError, InvalidData
 from domain.identity.enrolling import create_user
 from domain.identity.models import Role
+from domain.identity.reaching import choose_tenants
 from domain.identity.signing_in import set_password
 
 PASSWORD_VARIABLE = "TRADEKEEP_PASSWORD"  # noqa: S105 - the name of a variable
@@ -54,3 +55,22 @@ async def passwd_command(name: Annotated[str, typer.Argument(help="Login name.")
         user = await unit.users.named(name)
         await set_password(unit, user, password)
     out.print(f"password of {user.username} changed", markup=False)
+
+
+@user_app.command("limit")
+@command
+async def limit_command(
+    name: Annotated[str, typer.Argument(help="Login name of the member of staff.")],
+    to: Annotated[list[str] | None, typer.Option(help="A tenant they see; repeat it.")] = None,
+    *,
+    everybody: Annotated[bool, typer.Option("--all", help="They see all tenants again.")] = False,
+) -> None:
+    """Limit a member of staff to some tenants, from their next request on."""
+    if everybody == bool(to):
+        raise InvalidData("to", to or [], "name tenants, or be left out for --all")
+    async with prepared_database() as db, db.transaction(system="user limit") as unit:
+        user = await unit.users.named(name)
+        tenants = [(await unit.users.named(tenant)).id for tenant in to or ()]
+        await choose_tenants(unit, user, None if everybody else tenants, by="system:user limit")
+    seen = "all tenants" if everybody else ", ".join(sorted(set(to or ())))
+    out.print(f"user {user.username} sees {seen}", markup=False)

@@ -5,7 +5,7 @@ Knows no area; `domain.database.Database` adds the typed repositories.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Generic, Literal, Self, TypeVar
 from uuid import UUID
@@ -17,7 +17,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from domain.db.embedded import EmbeddedPostgres
 from domain.db.engine import loading_engine, parse_url, read_engine, write_engine
-from domain.db.scope import Scope
+from domain.db.scope import Reach, Scope
 from domain.db.session import SCOPE, ReadSession, WriteSession
 from domain.db.unit import ReadUnit, UnitOfWork, stale
 from domain.errors import Conflict, InvalidData, LockTimeout, TradekeepError
@@ -108,6 +108,7 @@ class Connections(Generic[R, U]):
         user: UUID | None = None,
         staff: str | None = None,
         system: str | None = None,
+        tenants: Collection[UUID] | None = None,
         isolation: Isolation = "read committed",
     ) -> AsyncIterator[U]:
         """Open one transaction; commit it when the block ends, roll it back when it raises.
@@ -116,13 +117,14 @@ class Connections(Generic[R, U]):
             user: A tenant's id: row-level security shows and accepts its rows only.
             staff: The name of a member of staff: all tenants.
             system: Why a trusted job runs: all tenants.
+            tenants: With `staff`: these tenants alone, enforced by the database.
             isolation: PostgreSQL's isolation level.
 
         Raises:
             InvalidData: Not exactly one of `user`, `staff`, `system`.
             TradekeepError: Whatever the database reported, translated.
         """
-        scope = scope_of(user=user, staff=staff, system=system)
+        scope = scope_of(user=user, staff=staff, system=system, tenants=tenants)
         async with self._session(scope, isolation) as session:
             unit = self.worker(session, scope)
             try:
@@ -133,14 +135,19 @@ class Connections(Generic[R, U]):
 
     @asynccontextmanager
     async def read(
-        self, *, user: UUID | None = None, staff: str | None = None, system: str | None = None
+        self,
+        *,
+        user: UUID | None = None,
+        staff: str | None = None,
+        system: str | None = None,
+        tenants: Collection[UUID] | None = None,
     ) -> AsyncIterator[R]:
         """Open a read session in autocommit: one round trip a query, each sees the newest commit.
 
         Raises:
             InvalidData: Not exactly one of `user`, `staff`, `system`.
         """
-        scope = scope_of(user=user, staff=staff, system=system)
+        scope = scope_of(user=user, staff=staff, system=system, tenants=tenants)
         if self.settings.pgbouncer:
             async with self._session(scope, "read committed", is_readonly=True) as session:
                 yield self.reader(session, scope)
@@ -157,14 +164,19 @@ class Connections(Generic[R, U]):
 
     @asynccontextmanager
     async def snapshot(
-        self, *, user: UUID | None = None, staff: str | None = None, system: str | None = None
+        self,
+        *,
+        user: UUID | None = None,
+        staff: str | None = None,
+        system: str | None = None,
+        tenants: Collection[UUID] | None = None,
     ) -> AsyncIterator[R]:
         """Open a REPEATABLE READ, READ ONLY transaction: reports that must agree with themselves.
 
         Raises:
             InvalidData: Not exactly one of `user`, `staff`, `system`.
         """
-        scope = scope_of(user=user, staff=staff, system=system)
+        scope = scope_of(user=user, staff=staff, system=system, tenants=tenants)
         async with self._snapshot_session(scope) as session:
             yield self.reader(session, scope)
 
@@ -188,6 +200,7 @@ class Connections(Generic[R, U]):
         user: UUID | None = None,
         staff: str | None = None,
         system: str | None = None,
+        tenants: Collection[UUID] | None = None,
         isolation: Isolation = "read committed",
         attempts: int = 5,
     ) -> T:
@@ -203,7 +216,7 @@ class Connections(Generic[R, U]):
         for attempt in range(1, attempts + 1):
             try:
                 async with self.transaction(
-                    user=user, staff=staff, system=system, isolation=isolation
+                    user=user, staff=staff, system=system, tenants=tenants, isolation=isolation
                 ) as unit:
                     return await work(unit)
             except (Conflict, LockTimeout) as error:
@@ -259,11 +272,23 @@ class Connections(Generic[R, U]):
             yield session
 
 
-def scope_of(*, user: UUID | None, staff: str | None, system: str | None) -> Scope:
+def scope_of(
+    *,
+    user: UUID | None,
+    staff: str | None,
+    system: str | None,
+    tenants: Collection[UUID] | None = None,
+) -> Scope:
     """Return the scope for exactly one of the three ways to act.
 
+    Args:
+        user: A tenant.
+        staff: A member of staff.
+        system: Why a trusted job runs.
+        tenants: What a member of staff is limited to; None: nothing but `limited_to`.
+
     Raises:
-        InvalidData: None or several were given.
+        InvalidData: None or several were given, or `tenants` without `staff`.
     """
     given = {
         name: value
@@ -272,6 +297,10 @@ def scope_of(*, user: UUID | None, staff: str | None, system: str | None) -> Sco
     }
     if len(given) != 1:
         raise InvalidData("scope", sorted(given), "be exactly one of user, staff, system")
+    if tenants is not None:
+        if staff is None:
+            raise InvalidData("tenants", "given", "come with staff")
+        return Scope.desk(staff, Reach.of(tenants))
     if user is not None:
         return Scope.tenant(user)
     return Scope.staff(staff) if staff is not None else Scope.system(system or "")

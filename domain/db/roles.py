@@ -20,10 +20,14 @@ APP: Final = "tradekeep_app"
 """A tenant's unit of work: row-level security applies."""
 STAFF: Final = "tradekeep_staff"
 """The admin and trusted jobs: policies show them all tenants."""
+DESK: Final = "tradekeep_desk"
+"""Staff limited to some tenants. No member of `STAFF`: its policies would show it everything."""
 READONLY: Final = "tradekeep_readonly"
 """Reports: reads what was granted, never writes."""
 
-ROLES: Final = (OWNER, APP, STAFF, READONLY)
+ROLES: Final = (OWNER, APP, STAFF, DESK, READONLY)
+ACTING: Final = (APP, STAFF, DESK)
+"""Roles that units of work run as."""
 EXTENSIONS: Final = ("vector",)
 """What only a superuser may install; used where the server offers it, done without elsewhere."""
 

@@ -28,7 +28,7 @@ from sqlalchemy.dialects.postgresql import REGCLASS
 
 from domain.clock import as_utc
 from domain.db.objects import Function, Grant, Schema, View, declare, literal, qualified
-from domain.db.roles import APP, STAFF
+from domain.db.roles import ACTING
 from domain.errors import InvalidData
 
 SCHEMA: Final = "timeseries"
@@ -139,7 +139,7 @@ def declare_time_series(metadata: MetaData) -> None:
         comment="Which tables are time series, and how they grow",
     )
     declare(metadata, Schema(PARTS, generated=True), *FUNCTIONS, PARTITIONS)
-    for role in (APP, STAFF):
+    for role in ACTING:
         declare(metadata, Grant("EXECUTE", f"FUNCTION {_ENSURE_SIGNATURE}", role))
     for table in list(metadata.tables.values()):
         if found := series_of(table):

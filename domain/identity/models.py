@@ -42,6 +42,14 @@ class Role(StrEnum):
     SERVICE = "service"
 
 
+class TenantScope(StrEnum):
+    """Which tenants a member of staff sees."""
+
+    ALL = "all"
+    CHOSEN = "chosen"
+    """Those in ``identity.staff_tenants``, and none without a row there."""
+
+
 class TicketPurpose(StrEnum):
     """What a single-use token is for."""
 
@@ -86,6 +94,11 @@ class User(Versioned, Timestamped, Record, kw_only=True, eq=False, repr=False):
     role: Mapped[Role] = mapped_column(
         ClosedText(Role), default=Role.USER, comment="What the user may do"
     )
+    tenant_scope: Mapped[TenantScope] = mapped_column(
+        ClosedText(TenantScope),
+        default=TenantScope.ALL,
+        comment="Whose data the user sees as a member of staff; without meaning for others",
+    )
     base_currency: Mapped[str] = mapped_column(
         default="USD", comment="Currency for totals, ISO 4217 or crypto code"
     )
@@ -112,6 +125,11 @@ class UserSession(Owned, Record, kw_only=True, eq=False, repr=False):
         CheckConstraint(
             "revoked_at IS NULL OR revoked_at >= issued_at", name="revoked_after_issue"
         ),
+        CheckConstraint(
+            "(viewing_id IS NULL) = (viewing_since IS NULL)", name="viewing_has_its_beginning"
+        ),
+        CheckConstraint("viewing_id <> user_id", name="nobody_views_as_themselves"),
+        Index(None, "viewing_id"),
         Index(
             "ix_sessions_live", "user_id", "expires_at", postgresql_where=text("revoked_at IS NULL")
         ),
@@ -128,6 +146,14 @@ class UserSession(Owned, Record, kw_only=True, eq=False, repr=False):
     revoked_reason: Mapped[str | None] = mapped_column(default=None, comment="Why it was revoked")
     confirmed_at: Mapped[datetime | None] = mapped_column(
         default=None, comment="When the user last proved who they are, UTC; dangerous actions ask"
+    )
+    viewing_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("identity.users.id", ondelete="CASCADE"),
+        default=None,
+        comment="As whom a member of staff sees the admin; the login ends with that user",
+    )
+    viewing_since: Mapped[datetime | None] = mapped_column(
+        default=None, comment="Since when they do, UTC; it ends after 30 minutes"
     )
     ip: Mapped[str | None] = mapped_column(default=None, comment="Address of the login")
     user_agent: Mapped[str | None] = mapped_column(default=None, comment="Browser of the login")
@@ -557,6 +583,7 @@ __all__ = [
     "SecondFactor",
     "TableImport",
     "TableImportRow",
+    "TenantScope",
     "Ticket",
     "TicketPurpose",
     "User",

@@ -6,7 +6,7 @@ everything, and no row changes that: somebody must be able to put things right.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -62,11 +62,15 @@ class Permits:
         role: The role.
         rules: Effects by resource, action and field.
         guarded: Resources in which only administrators write by default.
+        closed: What is refused whatever the role may: (resource, action).
+        is_reading: Whether everything is refused but to read and to take away.
     """
 
     role: Role
     rules: Mapping[tuple[str, str, str], Effect] = field(default_factory=dict)
     guarded: frozenset[str] = frozenset()
+    closed: frozenset[tuple[str, str]] = frozenset()
+    is_reading: bool = False
 
     @classmethod
     def of(cls, role: Role, rules: Iterable[Rule], guarded: Iterable[str] = ()) -> "Permits":
@@ -76,6 +80,8 @@ class Permits:
 
     def allows(self, resource: str, action: str) -> bool:
         """Return whether the role may do this."""
+        if (resource, action) in self.closed or (self.is_reading and action not in READING):
+            return False
         rule = self.rules.get((resource, action, ""))
         if rule is not None:
             return rule is Effect.ALLOW
@@ -102,10 +108,25 @@ class Permits:
     @property
     def writes_anything(self) -> bool:
         """Whether the role may do more than read somewhere."""
+        if self.is_reading:
+            return False
         if self.role in WRITERS:
             return True
         given = (key[1] for key, effect in self.rules.items() if effect is Effect.ALLOW)
         return any(action not in READING for action in given)
+
+    def without(self, closed: Iterable[tuple[str, str]], *, is_reading: bool = False) -> "Permits":
+        """Return these permits without some of them.
+
+        Args:
+            closed: What is refused: (resource, action).
+            is_reading: Whether all is refused but reading.
+        """
+        return replace(
+            self,
+            closed=self.closed | frozenset(closed),
+            is_reading=self.is_reading or is_reading,
+        )
 
     def field_effect(self, resource: str, name: str) -> Effect:
         """Return how far the role gets with a field: hidden, readonly or editable."""
@@ -133,7 +154,7 @@ class Permits:
             other: The other role.
             catalogue: Every resource with its actions.
         """
-        if self.role is Role.ADMIN or self.role is other.role:
+        if not self.closed and self.role in {Role.ADMIN, other.role}:
             return True
         if other.role is Role.ADMIN:
             return False

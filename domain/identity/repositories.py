@@ -27,6 +27,7 @@ from domain.identity.models import (
     UserPreferences,
     UserSession,
 )
+from domain.identity.ties import ExternalIdentity, StaffTenant
 
 
 class UserRepository(Repository[User]):
@@ -48,6 +49,24 @@ class UserRepository(Repository[User]):
         if user is None:
             raise NotFound(f"user {username!r} was not found")
         return user
+
+
+class StaffTenantRepository(Repository[StaffTenant]):
+    """Which tenants limited members of staff see."""
+
+    async def of(self, staff_id: UUID) -> Sequence[StaffTenant]:
+        """Return the tenants of a member of staff, in the order of their ids."""
+        chosen = self.query(StaffTenant.staff_id == staff_id)
+        return await self.all(chosen.order_by(StaffTenant.tenant_id))
+
+
+class ExternalIdentityRepository(Repository[ExternalIdentity]):
+    """Accounts at identity providers."""
+
+    async def by_subject(self, issuer: str, subject: str) -> ExternalIdentity | None:
+        """Return the link of a provider's account, or None."""
+        same = (ExternalIdentity.issuer == issuer, ExternalIdentity.subject == subject)
+        return await self.first(self.query(*same))
 
 
 class UserSessionRepository(Repository[UserSession]):

@@ -2,7 +2,7 @@
 
 from domain.db.objects import Function, Grant, View, declare
 from domain.db.orm import Base
-from domain.db.roles import APP, READONLY, STAFF
+from domain.db.roles import ACTING, READONLY
 
 TRADING_DAY = Function(
     schema="market",
@@ -35,7 +35,7 @@ SELECT instrument_id, timeframe, time, source, open, high, low, close, volume, v
 )
 
 declare(Base.metadata, TRADING_DAY, BARS_HISTORY)
-for _role in (APP, STAFF, READONLY):
+for _role in (*ACTING, READONLY):
     declare(
         Base.metadata,
         Grant("EXECUTE", "FUNCTION market.trading_day(timestamptz, text, text)", _role),

@@ -34,6 +34,23 @@ _LOCAL: Final = frozenset({"", "localhost", "127.0.0.1", "::1", "[::1]"})
 _ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
 _VERIFIED: Final = "verify-full"
 _FEWEST_BYTES: Final = 12
+_ANYBODYS: Final = frozenset(
+    {
+        "gmail.com",
+        "googlemail.com",
+        "outlook.com",
+        "hotmail.com",
+        "live.com",
+        "yahoo.com",
+        "icloud.com",
+        "proton.me",
+        "protonmail.com",
+        "gmx.de",
+        "gmx.net",
+        "web.de",
+    }
+)
+"""Domains in which everybody may have an address."""
 _LONGEST_HOURS: Final = 24
 _LONGEST_IDLE_MINUTES: Final = 60
 
@@ -127,6 +144,7 @@ def check_settings(settings: Settings, url: str | None) -> list[Finding]:
         *_redis_url(settings),
         *_sessions(settings),
         *_proxies(settings),
+        *_provider(settings),
         *_logging(),
     ]
 
@@ -251,6 +269,30 @@ def _proxies(settings: Settings) -> Iterator[Finding]:
             "SEC016",
             "no proxy is trusted: behind one, all visitors share its address",
             "name the proxy in TRADEKEEP_TRUSTED_PROXIES",
+        )
+
+
+def _provider(settings: Settings) -> Iterator[Finding]:
+    if settings.oidc_issuer is None:
+        return
+    addresses = (settings.oidc_issuer, settings.oidc_redirect_uri or "")
+    if any(address.startswith("http://") for address in addresses):
+        yield _error(
+            "SEC017",
+            "logins go to the identity provider, or come back, without TLS",
+            "use https:// in TRADEKEEP_OIDC_ISSUER and TRADEKEEP_OIDC_REDIRECT_URI",
+        )
+    if open_to_all := sorted(_ANYBODYS & {item.lower() for item in settings.oidc_create_domains}):
+        yield _error(
+            "SEC018",
+            f"anybody with an address of {', '.join(open_to_all)} becomes a member of staff",
+            "name domains of your own in TRADEKEEP_OIDC_CREATE_DOMAINS",
+        )
+    if settings.oidc_client_secret is None:
+        yield _warning(
+            "SEC019",
+            "the identity provider does not ask this installation for a secret",
+            "set TRADEKEEP_OIDC_CLIENT_SECRET",
         )
 
 

@@ -2,7 +2,7 @@
 
 from domain.db.objects import Extension, Function, Grant, Policy, declare
 from domain.db.orm import Base
-from domain.db.roles import APP, READONLY, STAFF
+from domain.db.roles import ACTING, APP, DESK, READONLY
 
 COSINE = Function(
     schema="research",
@@ -25,8 +25,9 @@ declare(
     COSINE,
     *(
         Grant("EXECUTE", "FUNCTION research.cosine(real[], real[])", role)
-        for role in (APP, STAFF, READONLY)
+        for role in (*ACTING, READONLY)
     ),
     # Beside the policy that shows a tenant its own rows; PostgreSQL joins the two with OR.
     Policy("research", "metrics", "shared", APP, command="SELECT", using="user_id IS NULL"),
+    Policy("research", "metrics", "shared_desk", DESK, command="SELECT", using="user_id IS NULL"),
 )

@@ -23,6 +23,7 @@ from domain.identity.models import (
     NotificationAddress,
     OAuthToken,
     RecoveryCode,
+    Role,
     RowOutcome,
     SavedView,
     SecondFactor,
@@ -33,6 +34,7 @@ from domain.identity.models import (
     UserPreferences,
     UserSession,
 )
+from domain.identity.ties import ExternalIdentity, StaffTenant
 from domain.market.models import (
     ArchivedBar,
     Bar,
@@ -61,6 +63,7 @@ from tests.admin.journal_and_research import make_journal, make_research
 from tests.factories.agents import make_agent, make_conversation
 from tests.factories.alerts import make_alert, price
 from tests.factories.audit import seal_everything
+from tests.factories.identity import make_user
 from tests.factories.trading import Account, open_account
 
 MOMENT = datetime(2024, 3, 15, 14, 30, 15, 123456, tzinfo=UTC)
@@ -163,6 +166,17 @@ async def _make_access(db: Database, account: Account) -> None:
                 **owner,
             )
         )
+        unit.external_identities.add(
+            ExternalIdentity(
+                issuer="https://login.example.com",
+                subject="ada-1",
+                email="ada@example.com",
+                linked_by="boss",
+                **owner,
+            )
+        )
+        clerk = await make_user(unit, "clerk", Role.VIEWER)
+        unit.staff_tenants.add(StaffTenant(staff_id=clerk.id, tenant_id=user.id, granted_by="boss"))
         unit.saved_views.add(
             SavedView(view="trades", name="Purchases", query="side=buy", position=1, **owner)
         )

@@ -3,6 +3,7 @@
 The tables, foreign keys and views are those of the models, so a new one is tested by being there.
 """
 
+import asyncio
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,10 @@ from domain import Database
 from domain.clock import new_id
 from domain.db.objects import View, declared
 from domain.db.orm import Base
+from domain.db.scope import Reach, limited_to
 from domain.db.unit import UnitOfWork
-from domain.errors import AccessDenied, ReferenceViolation, TradekeepError
-from domain.schema import RIGHTS, metadata
+from domain.errors import AccessDenied, InvalidData, ReferenceViolation, TradekeepError
+from domain.schema import DESK_RIGHTS, DESK_RULES, RIGHTS, metadata
 from tests.admin.records import make_everything
 from tests.factories.identity import make_user
 
@@ -73,6 +75,14 @@ class Tenants:
 
 
 @pytest.fixture
+async def people(db: Database) -> Tenants:
+    """Ada and Bob without rows."""
+    async with db.transaction(system="test") as unit:
+        ada, bob, _ = [await make_user(unit, name) for name in ("ada", "bob", "eve")]
+    return Tenants(db, ada.id, bob.id, {ada.id: bob.id})
+
+
+@pytest.fixture
 async def tenants(db: Database) -> Tenants:
     account = await make_everything(db)
     async with db.transaction(system="test") as unit:
@@ -109,6 +119,8 @@ def _unlike(table: Table, values: dict[str, Any]) -> dict[str, Any]:
         value = values.get(column.name)
         if isinstance(column.type, LargeBinary) and value is not None:
             values[column.name] = os.urandom(len(value))
+    if "subject" in table.columns:
+        values["subject"] = str(new_id())
     return values | ({"event_id": new_id()} if "event_id" in table.columns else {})
 
 
@@ -264,6 +276,132 @@ async def _write(unit: Any, table: Table, row: dict[str, Any], path: str) -> Non
         for name, value in row.items()
     }
     await getattr(unit[model], path)([keys])
+
+
+# ── staff limited to Ada ─────────────────────────────────────────────────────────────────────────
+
+
+async def as_desk(tenants: Tenants, sql: str, **given: Any) -> Any:
+    """Run one statement as staff limited to Ada; give its only value, None when refused."""
+    try:
+        async with tenants.db.transaction(staff="desk", tenants=[tenants.ada]) as unit:
+            result = await unit.session.execute(text(sql), given)
+            return result.scalar() if result.returns_rows else result.rowcount
+    except AccessDenied:
+        return None
+
+
+async def test_limited_staff_see_and_change_the_rows_of_their_tenants_alone(
+    tenants: Tenants,
+) -> None:
+    before = await tenants.rows_of_bob()
+    bob, ada, seen = {"bob": tenants.bob}, {"ada": tenants.ada}, set()
+    for table in OWNED:
+        name = table.fullname
+        assert not await as_desk(
+            tenants, f"SELECT count(*) FROM {name} WHERE user_id = :bob", **bob
+        ), name
+        if await as_desk(tenants, f"SELECT count(*) FROM {name} WHERE user_id = :ada", **ada):
+            seen.add(name)
+        for write in (
+            f"DELETE FROM {name} WHERE user_id = :bob",
+            f"UPDATE {name} SET user_id = :ada WHERE user_id = :bob",
+        ):
+            given = bob | ada if ":ada" in write else bob
+            assert not await as_desk(tenants, write, **given), write
+        moved = await as_desk(tenants, f"UPDATE {name} SET user_id = :bob", **bob)
+        assert not moved, f"a row of {name} was given away"
+        row = _unlike(table, await tenants.row_of(tenants.bob, table))
+        with pytest.raises(AccessDenied):
+            async with tenants.db.transaction(staff="desk", tenants=[tenants.ada]) as unit:
+                await unit.session.execute(
+                    table.insert().values(row | ({"id": new_id()} if "id" in row else {}))
+                )
+    assert await tenants.rows_of_bob() == before
+    shared = {table.fullname for table in OWNED if "SELECT" in DESK_RIGHTS[table.fullname]}
+    assert seen == shared - DESK_RULES.credentials, "what they see, and credentials they do not"
+    assert await as_desk(tenants, "SELECT count(*) FROM identity.users") == 1
+    joined = "SELECT count(*) FROM agents.leaderboard AS l JOIN identity.users AS u ON true"
+    assert await as_desk(tenants, f"{joined} WHERE u.id = :bob OR l.user_id = :bob", **bob) == 0
+
+
+async def test_limited_staff_widen_nothing(people: Tenants) -> None:
+    writes = (
+        (
+            "INSERT INTO identity.staff_tenants (staff_id, tenant_id, granted_by)"
+            " VALUES (:ada, :bob, 'desk')"
+        ),
+        "SELECT count(*) FROM identity.staff_tenants WHERE tenant_id = :bob AND staff_id = :ada",
+        "UPDATE identity.users SET tenant_scope = 'all', role = 'admin' WHERE id IN (:ada, :bob)",
+        "UPDATE identity.users SET is_active = false WHERE id IN (:ada, :bob)",
+        (
+            "INSERT INTO identity.role_permissions (role, resource, action, field, effect)"
+            " SELECT 'viewer', 'users', 'edit', '', 'allow' WHERE CAST(:ada AS uuid) <> :bob"
+        ),
+    )
+    for sql in writes:
+        assert await as_desk(people, sql, ada=people.ada, bob=people.bob) is None, sql
+    for sql in (
+        "SELECT count(*) FROM audit.seal(5)",
+        "SELECT audit.note('login', 'identity.users', 'x', :bob, NULL)",
+    ):
+        with pytest.raises(AccessDenied):
+            async with people.db.transaction(staff="desk", tenants=[people.ada]) as unit:
+                await unit.session.execute(text(sql), {"bob": people.bob} if ":bob" in sql else {})
+    password = "UPDATE identity.users SET password_hash = 'x', email = 'x@x.x' WHERE id = :ada"
+    assert await as_desk(people, password, ada=people.ada) == 0, "it is nobody's own account"
+    async with people.db.engine.connect() as connection:
+        member = await connection.scalar(
+            text("SELECT pg_has_role('tradekeep_desk', 'tradekeep_staff', 'MEMBER')")
+        )
+    assert member is False
+
+
+async def test_a_block_that_is_limited_limits_whatever_staff_open_inside(people: Tenants) -> None:
+    db, both = people.db, Reach.of([people.ada, people.bob])
+    count = text("SELECT count(*) FROM identity.users")
+
+    async def seen(**by: Any) -> int:
+        async with db.read(**by) as read, db.snapshot(**by) as snapshot:
+            found = {await unit.session.scalar(count) for unit in (read, snapshot)}
+        async with db.transaction(**by) as unit, db.loading(unit.scope) as loading:
+            found |= {await unit.session.scalar(count), await loading.session.scalar(count)}
+        (one,) = found
+        return int(one or 0)
+
+    everybody = await seen(staff="ada")
+    with limited_to(both):
+        assert await seen(staff="ada") == 2
+        assert await seen(staff="ada", tenants=[people.ada]) == 1
+        with limited_to(Reach.of([people.ada])):
+            assert await seen(staff="ada") == 1
+            assert await seen(staff="ada", tenants=[people.bob]) == 0, "nothing leads out of it"
+            assert await asyncio.create_task(seen(staff="ada")) == 1
+        with limited_to(Reach.of([])):
+            assert await seen(staff="ada") == 0
+        assert await seen(system="test") == everybody > 2
+    with pytest.raises(InvalidData, match="come with staff"):
+        await seen(system="test", tenants=[people.ada])
+    with pytest.raises(InvalidData, match="at most 1,000"):
+        await seen(staff="ada", tenants=[new_id() for _ in range(1_001)])
+
+
+async def test_policies_of_limited_staff_read_an_index_and_no_others_slow_down(
+    people: Tenants,
+) -> None:
+    async def plan(**by: Any) -> str:
+        async with people.db.transaction(**by) as unit:
+            for setting in ("enable_seqscan", "enable_bitmapscan"):
+                await unit.session.execute(text(f"SET LOCAL {setting} = off"))
+            lines = await unit.session.scalars(
+                text("EXPLAIN (COSTS OFF) SELECT id FROM trading.portfolios")
+            )
+            return "\n".join(lines)
+
+    desk = await plan(staff="desk", tenants=[people.ada])
+    assert "Index Cond: (user_id = ANY (" in desk and "InitPlan" in desk
+    assert "InitPlan" not in await plan(staff="ada")
+    assert "ANY" not in await plan(user=people.ada)
 
 
 async def test_no_foreign_key_leads_to_the_other_tenants_rows(tenants: Tenants) -> None:

@@ -17,6 +17,7 @@ from domain.db.repository import Repository
 from domain.db.types import ClosedText
 from domain.identity.models import Effect, Role
 from domain.identity.permissions import Permits, Rule, set_rules
+from domain.identity.reaching import choose_tenants
 from domain.schema import RIGHTS, metadata
 from tests.admin.browsing import send
 from tests.admin.conftest import browser, token_of
@@ -137,6 +138,25 @@ async def test_staff_who_may_not_read_a_tenants_tables_get_no_byte_of_them(house
     assert sum(bool(_found(answer, path, ids)) for path, answer in wide.items()) > 25, (
         "the same walk finds canaries where they may be read"
     )
+
+
+async def test_staff_limited_to_one_tenant_get_no_byte_of_another(house: House) -> None:
+    await plant(house)
+    ids = await ids_of(house)
+    token = await token_of(house.db, "desk", Role.ADMIN)
+    async with house.db.transaction(system="probe") as unit:
+        clerk = await unit.users.named("desk")
+        await choose_tenants(unit, clerk, [house.bob.user.id], by="probe")
+    async with browser(house.app, cookies={"tradekeep": token}) as client:
+        answers = await every_answer(house, client, ids)
+        assert "ada@example.com" not in (await client.get("/admin/users/list")).text
+        own = await client.get(f"/admin/portfolios/details/{house.bob.portfolio.id}")
+        assert own.status_code == 200, "what they are limited to they see"
+    leaks = {
+        path: found for path, answer in answers.items() if (found := _found(answer, path, ids))
+    }
+    assert leaks == {}
+    assert len(answers) > 300
 
 
 def _found(answer: str, path: str, ids: set[str]) -> list[str]:
