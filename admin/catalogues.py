@@ -11,6 +11,7 @@ import importlib
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -34,6 +35,7 @@ from domain.identity.models import Role
 
 _GAP: Final = re.compile(r"%\((\w+)\)s|</?[a-z]+>")
 _SAID: Final = re.compile(r'\bsaid\(\s*"((?:[^"\\]|\\.)*)"')
+_NO_DAY: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _TELLING: Final = 7
 _NOISE: Final = tuple(
     f'"{name}'.encode()
@@ -304,8 +306,9 @@ def read(file: Path) -> Catalog:
 
 
 def compiled(catalogue: Catalog) -> bytes:
-    """Return a catalogue as pages read it."""
+    """Return a catalogue as pages read it; the same catalogue gives the same bytes."""
     file = BytesIO()
+    catalogue.creation_date = catalogue.revision_date = _NO_DAY
     write_mo(file, catalogue)
     return file.getvalue()
 

@@ -89,11 +89,14 @@ def _places(app: Starlette, key: str) -> list[str]:
 async def _pages(client: AsyncClient, app: Starlette) -> dict[str, str]:
     """Return the pages of the walk: of each table the list, records, forms and a refusal."""
     paths: list[str] = []
+    pages: dict[str, str] = {}
     for view in views(app):
         listing = await visit(client, f"/{view.identity}/list?facets=1")
+        pages[f"/{view.identity}/list?facets=1"] = listing.html
         (record, *_) = links(listing, f"/{view.identity}/details/")
-        paths += [f"/{view.identity}/list?facets=1", record]
-        paths += [record.replace("/details/", "/edit/")] if view.editable else []
+        paths += [record]
+        if view.editable and not view.creatable:
+            paths.append(record.replace("/details/", "/edit/"))
         if view.is_found_by_name:
             # These two look the same for every table.
             paths += [record.replace("/details/", "/history/")] if view.has_history else []
@@ -103,7 +106,8 @@ async def _pages(client: AsyncClient, app: Starlette) -> dict[str, str]:
             paths += _places(app, record.rpartition("/")[2])
     paths += ["/trades/list?where=1:side.not.buy,or(price.gt.5,price.empty,price.between.1|2)"]
     paths += ["/trades/list?where=1:side", "/trades/list?at=nonsense", "/nothing/list", "/nothing"]
-    return {path: (await client.get(f"/admin{path}")).text for path in dict.fromkeys(paths)}
+    others = {path: (await client.get(f"/admin{path}")).text for path in dict.fromkeys(paths)}
+    return pages | others
 
 
 async def test_every_page_says_everything_in_the_language_of_its_reader(
