@@ -61,4 +61,4 @@ class ExternalIdentity(Owned, Timestamped, Record, kw_only=True, eq=False, repr=
     )
 
     def __str__(self) -> str:
-        return f"{self.email or self.subject} at {self.issuer}"
+        return self.email or self.subject

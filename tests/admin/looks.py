@@ -267,6 +267,13 @@ async def _make_a_key(room: Room) -> None:
     await room.press("Make key")
 
 
+async def _choose_tenants(room: Room) -> None:
+    await room.page.locator("tbody a").first.click()
+    await room.page.wait_for_url("**/users/details/**")
+    await room.page.locator("main a[href$='/tenants']").first.click()
+    await expect(room.page.locator("main h1")).to_have_text("Tenants")
+
+
 async def _hide_and_take_away(room: Room) -> None:
     await room.page.get_by_label("Lots: read").uncheck()
 
@@ -401,9 +408,11 @@ _PEOPLE = (
     Look("keys", "/api-keys/list", is_twin=True),
     Look("user-new", "/users/new"),
     Look("user-reset", "/users/details/{users}", pressing("password")),
+    Look("tenants", "/users/list?q=viewer", _choose_tenants),
     Look("permissions", "/permissions"),
     Look("role", "/permissions/viewer", _hide_and_take_away),
     Look("role-fields", "/permissions/viewer/trades"),
+    Look("seeing-as", "/users/details/{users}", pressing("See Tradekeep as")),
 )
 
 _AROUND = (
