@@ -136,6 +136,10 @@ class ExternalIdentityView(RecordView, model=ExternalIdentity):
     keys = ("user_id",)
     is_deletable = True
 
+    def title(self, record: Any) -> str:
+        """Return ``ada@example.com · https://login.example.com``."""
+        return f"{record.email or record.subject} · {record.issuer}"
+
 
 class StaffTenantView(RecordView, model=StaffTenant):
     """Which tenants limited staff see."""
