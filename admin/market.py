@@ -31,7 +31,9 @@ class InstrumentView(RecordView, model=Instrument):
 
     name, name_plural, path = "Instrument", "Instruments", "instruments"
     board = "boards/instrument.html"
-    board_shows = ("latest-prices", "daily-bars", "positions", "portfolios", "trades")
+    board_shows = (
+        "latest-prices", "daily-bars", "corporate-actions", "positions", "portfolios", "trades",
+    )  # fmt: skip
     category = _CATEGORY
     about = "Tradable contracts: one row a share, pair, future or option series."
     columns = ("symbol", "kind", "name", "quote_currency", "multiplier", "expires_on", "status")

@@ -1,8 +1,9 @@
 """What the pages of instruments and positions begin with: quote, range, holders, figures."""
 
 from collections.abc import Mapping
-from datetime import UTC, timedelta
+from datetime import UTC, date, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, Final
 
 from sqlalchemy import exists, func, select
@@ -13,6 +14,7 @@ from admin.series import charted_by
 from admin.translating import marked
 from domain.database import Reader
 from domain.market.models import Bar, DailyBar, Instrument, LatestPrice
+from domain.market.splits import Splits, scaled, splits_of
 from domain.money import exact
 from domain.trading.models import Position, PositionStatus
 
@@ -27,7 +29,7 @@ async def read_instrument_board(unit: Reader, instrument: Instrument) -> Mapping
     board: dict[str, Any] = {"quote": quote, "change": None, "since": "", "range": ()}
     board["has_bars"] = await has_bars(unit, instrument)
     board["positions"] = await _positions(unit, instrument)
-    return board if quote is None else {**board, **await _compared(unit, quote)}
+    return board if quote is None else {**board, **await _compared(unit, instrument, quote)}
 
 
 async def read_position_board(unit: Reader, position: Position) -> Mapping[str, Any]:
@@ -63,25 +65,43 @@ async def _positions(unit: Reader, instrument: Instrument) -> Any:
     return await positions.all(shown.limit(_MOST_POSITIONS))
 
 
-async def _compared(unit: Reader, quote: LatestPrice) -> Mapping[str, Any]:
+async def _compared(unit: Reader, instrument: Instrument, quote: LatestPrice) -> Mapping[str, Any]:
     """Return the change since the last close before the quote's day, and the year's range."""
     day = quote.time.astimezone(UTC).date()
-    of_it = DailyBar.instrument_id == quote.instrument_id
+    splits = await splits_of(unit, instrument)
     before = (
         select(DailyBar.on, DailyBar.close)
-        .where(of_it, DailyBar.on < day)
+        .where(DailyBar.instrument_id == instrument.id, DailyBar.on < day)
         .order_by(DailyBar.on.desc())
         .limit(1)
     )
     closed = (await unit.session.execute(before)).first()
-    year = select(func.min(DailyBar.low), func.max(DailyBar.high)).where(
-        of_it, DailyBar.on > day - _YEAR, DailyBar.on <= day
-    )
-    low, high = (await unit.session.execute(year)).one()
-    extremes = () if low is None else ((marked("52-week low"), low), (marked("52-week high"), high))
+    found: dict[str, Any] = {"range": await _year(unit, instrument, splits, day)}
     if closed is None:
-        return {"range": extremes}
-    return {"range": extremes, "change": _change(quote.price, closed.close), "since": closed.on}
+        return found
+    close = scaled(closed.close, splits.after(day) / splits.after(closed.on))
+    return {**found, "change": _change(quote.price, close), "since": closed.on}
+
+
+async def _year(unit: Reader, instrument: Instrument, splits: Splits, day: date) -> Any:
+    """Return the lowest and the highest price of the year that ends with `day`, in its units."""
+    begin, end = day - _YEAR + timedelta(days=1), day + timedelta(days=1)
+    cuts = sorted({item.ex_on for item in splits.items if begin < item.ex_on < end})
+    lows, highs = [], []
+    for first, following in pairwise([begin, *cuts, end]):
+        extremes = select(func.min(DailyBar.low), func.max(DailyBar.high)).where(
+            DailyBar.instrument_id == instrument.id,
+            DailyBar.on >= first,
+            DailyBar.on < following,
+        )
+        low, high = (await unit.session.execute(extremes)).one()
+        if low is not None:
+            factor = splits.after(day) / splits.after(first)
+            lows.append(scaled(low, factor))
+            highs.append(scaled(high, factor))
+    if not lows:
+        return ()
+    return ((marked("52-week low"), min(lows)), (marked("52-week high"), max(highs)))
 
 
 def _change(price: Decimal, close: Decimal) -> Cell | None:

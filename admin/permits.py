@@ -73,7 +73,7 @@ SHOWS: Final[Mapping[str, tuple[str, ...]]] = {
     "/": ("portfolios", *_LEDGER),
     "/portfolio/{pk}": ("portfolios", *_LEDGER),
     "/charts/equity/{pk}": ("portfolios", "equity"),
-    "/charts/bars/{pk}": ("bars", "trades"),
+    "/charts/bars/{pk}": ("bars", "trades", "corporate-actions"),
     "/charts/race": ("agents", "leaderboard", "equity"),
     "/race": ("agents", "leaderboard", "equity"),
     "/review": ("journal-entries", "trades", "closures"),

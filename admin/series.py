@@ -20,6 +20,7 @@ from admin.signing_in import staff_of
 from domain.database import Reader
 from domain.errors import InvalidData, NotFound
 from domain.market.models import Bar, Instrument
+from domain.market.splits import Splits, scaled, splits_of_id
 from domain.market.terms import Timeframe
 from domain.money import plain
 from domain.trading.curve import CurvePoint, curve
@@ -58,7 +59,8 @@ class Series:
     async def bars(self, request: Request) -> Response:
         """Return a thousand bars of an instrument before an instant, and the trades in them.
 
-        The query may hold ``timeframe``, ``before`` (seconds since 1970) and ``portfolio``.
+        The query may hold ``timeframe``, ``before`` (seconds since 1970), ``portfolio`` and
+        ``prices``: ``adjusted`` for splits, as is usual, or ``traded``.
 
         Raises:
             InvalidData: One of them is none.
@@ -72,7 +74,10 @@ class Series:
             charted = await charted_by(unit, instrument)
             offered = await timeframes_of(unit, charted)
             timeframe = _timeframe(query.get("timeframe", ""), offered)
-            bars = await _bars(unit, charted, timeframe, before)
+            splits = await splits_of_id(unit, charted, instrument.time_zone or "UTC")
+            is_as_traded = _is_as_traded(query.get("prices", ""))
+            found = await _bars(unit, charted, timeframe, before)
+            bars = [_drawn(bar, Splits() if is_as_traded else splits) for bar in found]
             portfolio = query.get("portfolio", "")
             trades = await _trades(unit, instrument, bars, portfolio) if bars else []
         root = root_of(request)
@@ -80,6 +85,8 @@ class Series:
             "currency": instrument.quote_currency,
             "timeframe": timeframe,
             "timeframes": offered,
+            "prices": "traded" if is_as_traded else "adjusted",
+            "has_splits": bool(splits),
             "bars": bars,
             "trades": [_mark(trade, root) for trade in trades],
             "is_all": len(bars) < _MOST_BARS,
@@ -119,20 +126,35 @@ def _instant(seconds: str) -> datetime | None:
         raise InvalidData("before", seconds, "be seconds since 1970") from None
 
 
+def _is_as_traded(prices: str) -> bool:
+    if prices not in {"", "adjusted", "traded"}:
+        raise InvalidData("prices", prices, "be adjusted or traded")
+    return prices == "traded"
+
+
 async def _bars(
     unit: Reader, instrument_id: UUID, timeframe: str, before: datetime | None
-) -> list[list[Any]]:
+) -> Sequence[Any]:
+    """Return the newest bars, oldest first."""
     statement = select(Bar.time, Bar.open, Bar.high, Bar.low, Bar.close, Bar.volume).where(
         Bar.instrument_id == instrument_id, Bar.timeframe == timeframe
     )
     if before is not None:
         statement = statement.where(Bar.time < before)
     newest = statement.order_by(Bar.time.desc(), Bar.source).limit(_MOST_BARS)
-    found: dict[int, list[Any]] = {}
-    for at, *values in await unit.session.execute(newest):
+    found: dict[datetime, Any] = {}
+    for row in await unit.session.execute(newest):
         # A bar that two sources have is drawn once.
-        found.setdefault(_seconds(at), [plain(value) for value in values])
-    return [[at, *values] for at, values in reversed(found.items())]
+        found.setdefault(row.time, row)
+    return list(reversed(found.values()))
+
+
+def _drawn(bar: Sequence[Any], splits: Splits) -> list[Any]:
+    """Return a bar as the chart reads it, in units of today as far as `splits` says."""
+    at, *prices, volume = bar
+    factor = splits.after_instant(at)
+    in_units = [*(scaled(price, 1 / factor) for price in prices), scaled(volume, factor)]
+    return [_seconds(at), *(plain(value) for value in in_units)]
 
 
 async def _trades(

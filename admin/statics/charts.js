@@ -270,18 +270,23 @@
       this.volume.priceScale().applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
       this.markers = createSeriesMarkers(this.candles, []);
       const frames = found.timeframes.map((name) => [name, name]);
-      if (frames.length > 1) this.buttons(frames, found.timeframe, (name) => this.#frame(name));
+      if (frames.length > 1) this.buttons(frames, found.timeframe, (timeframe) => this.#ask({ timeframe }));
+      if (found.has_splits) {
+        const units = [["adjusted", said("Split-adjusted")], ["traded", said("As traded")]];
+        this.buttons(units, found.prices, (prices) => this.#ask({ prices }));
+      }
       this.#fill(found);
       this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => this.#older(range));
     }
 
-    async #frame(timeframe) {
-      const found = await this.read({ timeframe });
+    async #ask(changed) {
+      const found = await this.read({ timeframe: this.timeframe, prices: this.prices, ...changed });
       if (found) this.#fill(found);
     }
 
     #fill(found) {
       this.timeframe = found.timeframe;
+      this.prices = found.prices;
       this.currency = found.currency;
       this.bars = found.bars;
       this.trades = found.trades;
@@ -306,9 +311,9 @@
     async #older(range) {
       if (!range || range.from > 10 || this.isAll || this.isReading) return;
       this.isReading = true;
-      const found = await this.read({ timeframe: this.timeframe, before: this.bars[0][0] });
+      const found = await this.read({ timeframe: this.timeframe, prices: this.prices, before: this.bars[0][0] });
       this.isReading = false;
-      if (!found || found.timeframe !== this.timeframe) return;
+      if (!found || found.timeframe !== this.timeframe || found.prices !== this.prices) return;
       this.bars = [...found.bars, ...this.bars];
       this.trades = [...found.trades.filter((trade) => trade.time < this.bars[found.bars.length][0]), ...this.trades];
       this.isAll = found.is_all;

@@ -10,8 +10,9 @@ from admin.calendars import calendar_of
 from admin.charts import histogram
 from domain import Database
 from domain.agents import refresh_leaderboard
-from domain.market.models import Bar, DailyBar, Instrument, LatestPrice
-from domain.market.terms import InstrumentKind, OptionType, Timeframe
+from domain.market.models import Bar, CorporateAction, DailyBar, Instrument, LatestPrice
+from domain.market.terms import CorporateActionKind, InstrumentKind, OptionType, Timeframe
+from domain.trading.adjusting import register_action
 from domain.trading.correcting import bust_trade
 from domain.trading.terms import Side
 from tests.admin.browsing import Page, key_of, visit
@@ -21,6 +22,24 @@ from tests.factories.market import make_instrument
 from tests.factories.trading import OPENING_BELL, Account, open_account
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
+PRICE = "190.123456789"
+
+
+def split_of(
+    instrument: Instrument, ex_on: date, numerator: int, denominator: int
+) -> CorporateAction:
+    kind = CorporateActionKind.SPLIT
+    if numerator < denominator:
+        kind = CorporateActionKind.REVERSE_SPLIT
+    return CorporateAction(
+        instrument_id=instrument.id,
+        kind=kind,
+        ex_on=ex_on,
+        effective_at=datetime(ex_on.year, ex_on.month, ex_on.day, tzinfo=UTC),
+        source="test",
+        numerator=numerator,
+        denominator=denominator,
+    )
 
 
 async def bars_of(db: Database, instrument: Instrument, *days: int, source: str = "lean") -> None:
@@ -102,6 +121,27 @@ async def test_a_chart_shows_the_trades_of_one_portfolio_and_what_lies_before(
     assert len((await chart(boss, f"{path}?before={before}"))["bars"]) == 1
 
 
+async def test_bars_are_comparable_across_a_split_unless_one_asks_for_what_was_traded(
+    db: Database, boss: AsyncClient
+) -> None:
+    account = await open_account(db)
+    await bars_of(db, account.instrument, 0, 1, 2)
+    async with db.transaction(system="test") as unit:
+        await register_action(unit, split_of(account.instrument, date(2024, 1, 2), 3, 1))
+        await register_action(unit, split_of(account.instrument, date(2024, 1, 3), 1, 2))
+    path = f"bars/{key_of(account.instrument)}"
+    found = await chart(boss, path)
+    assert (found["prices"], found["has_splits"]) == ("adjusted", True)
+    # Three new shares for one, then one for two: two thirds of the price, then twice it.
+    assert [bar[4] for bar in found["bars"]] == ["126.748971192666666667", "380.246913578", PRICE]
+    assert [bar[5] for bar in found["bars"]] == ["1500", "500", "1000"]
+    raw = await chart(boss, f"{path}?prices=traded")
+    assert {bar[4] for bar in raw["bars"]} == {PRICE} and {bar[5] for bar in raw["bars"]} == {
+        "1000"
+    }
+    assert "adjusted or traded" in await chart(boss, f"{path}?prices=real", status=400)
+
+
 async def test_an_option_without_bars_is_drawn_on_its_underlying(
     db: Database, boss: AsyncClient
 ) -> None:
@@ -160,9 +200,16 @@ async def test_the_page_of_an_instrument_begins_with_its_quote_and_who_holds_it(
                 **closes,
             )
         )
-    text = (await visit(boss, f"/instruments/details/{key_of(account.instrument)}")).text
+    path = f"/instruments/details/{key_of(account.instrument)}"
+    text = (await visit(boss, path)).text
     assert "202.40 USD" in text and "+1.20" in text and "52-week low 181.50" in text
     assert "Open positions" in text and "Main" in text
+
+    async with db.transaction(system="test") as unit:
+        await register_action(unit, split_of(account.instrument, OPENING_BELL.date(), 1, 2))
+    text = (await visit(boss, path)).text
+    assert "52-week low 363.00" in text and "52-week high 400.00" in text
+    assert "\N{MINUS SIGN}49.40" in text, "the close before was of half as much"
 
 
 async def test_the_calendar_colours_days_by_what_they_earned() -> None:

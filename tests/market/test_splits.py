@@ -1,0 +1,42 @@
+"""Prices across splits: nothing is gained or lost by counting in other units."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.market.splits import Split, Splits, scaled
+
+_FIRST = date(2020, 1, 1)
+_DAYS = st.integers(0, 400).map(lambda number: _FIRST + timedelta(days=number))
+_RATIOS = st.builds(Fraction, st.integers(1, 30), st.integers(1, 30))
+_SPLITS = st.lists(st.builds(Split, _DAYS, _RATIOS), max_size=5).map(
+    lambda found: Splits(tuple(found))
+)
+_PRICES = st.decimals("0.01", "100000", places=4)
+
+
+@given(_SPLITS, _DAYS, _PRICES, _PRICES)
+def test_what_was_traded_is_worth_the_same_in_units_of_any_day(
+    splits: Splits, day: date, price: Decimal, volume: Decimal
+) -> None:
+    factor = splits.after(day)
+    worth = scaled(price, 1 / factor) * scaled(volume, factor)
+    assert abs(worth - price * volume) <= price * volume * Decimal("1e-12")
+
+
+@given(_SPLITS, _DAYS, _PRICES)
+def test_only_later_splits_change_a_price(splits: Splits, day: date, price: Decimal) -> None:
+    earlier = Splits(tuple(item for item in splits.items if item.ex_on <= day))
+    later = Splits(tuple(item for item in splits.items if item.ex_on > day))
+    assert earlier.price(price, day) == price
+    assert later.price(price, day) == splits.price(price, day)
+
+
+def test_a_day_begins_where_the_exchange_is() -> None:
+    apple = Splits((Split(date(2020, 8, 31), Fraction(4)),), "America/New_York")
+    before, after = datetime(2020, 8, 31, 3, 59, tzinfo=UTC), datetime(2020, 8, 31, 4, tzinfo=UTC)
+    assert (apple.after_instant(before), apple.after_instant(after)) == (4, 1)
+    assert (apple.after(date(2020, 8, 30)), apple.after(date(2020, 8, 31))) == (4, 1)
