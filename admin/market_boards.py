@@ -68,7 +68,7 @@ async def _positions(unit: Reader, instrument: Instrument) -> Any:
 async def _compared(unit: Reader, instrument: Instrument, quote: LatestPrice) -> Mapping[str, Any]:
     """Return the change since the last close before the quote's day, and the year's range."""
     day = quote.time.astimezone(UTC).date()
-    splits = await splits_of(unit, instrument)
+    splits = await splits_of(unit, instrument.id)
     before = (
         select(DailyBar.on, DailyBar.close)
         .where(DailyBar.instrument_id == instrument.id, DailyBar.on < day)

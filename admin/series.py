@@ -4,11 +4,12 @@ Amounts are texts with every digit; the chart makes pixels of them.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Text, exists, func, literal, select
+from sqlalchemy import ARRAY, Date, Text, exists, func, literal, select
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -20,7 +21,7 @@ from admin.signing_in import staff_of
 from domain.database import Reader
 from domain.errors import InvalidData, NotFound
 from domain.market.models import Bar, Instrument
-from domain.market.splits import Splits, scaled, splits_of_id
+from domain.market.splits import Splits, scaled, splits_of
 from domain.market.terms import Timeframe
 from domain.money import plain
 from domain.trading.curve import CurvePoint, curve
@@ -74,9 +75,9 @@ class Series:
             charted = await charted_by(unit, instrument)
             offered = await timeframes_of(unit, charted)
             timeframe = _timeframe(query.get("timeframe", ""), offered)
-            splits = await splits_of_id(unit, charted, instrument.time_zone or "UTC")
+            splits = await splits_of(unit, charted)
             is_as_traded = _is_as_traded(query.get("prices", ""))
-            found = await _bars(unit, charted, timeframe, before)
+            found = await _bars(unit, _Course(charted, timeframe, instrument.time_zone, before))
             bars = [_drawn(bar, Splits() if is_as_traded else splits) for bar in found]
             portfolio = query.get("portfolio", "")
             trades = await _trades(unit, instrument, bars, portfolio) if bars else []
@@ -132,15 +133,32 @@ def _is_as_traded(prices: str) -> bool:
     return prices == "traded"
 
 
-async def _bars(
-    unit: Reader, instrument_id: UUID, timeframe: str, before: datetime | None
-) -> Sequence[Any]:
-    """Return the newest bars, oldest first."""
-    statement = select(Bar.time, Bar.open, Bar.high, Bar.low, Bar.close, Bar.volume).where(
-        Bar.instrument_id == instrument_id, Bar.timeframe == timeframe
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """Which bars are drawn.
+
+    Args:
+        instrument_id: Whose.
+        timeframe: How long each is.
+        zone: The time zone of its trading day; None: UTC.
+        before: Only those that begin before this instant; None: the newest.
+    """
+
+    instrument_id: UUID
+    timeframe: str
+    zone: str | None
+    before: datetime | None
+
+
+async def _bars(unit: Reader, course: _Course) -> Sequence[Any]:
+    """Return the trading day, the time and the values of the newest bars, oldest first."""
+    day = func.market.trading_day(Bar.time, Bar.timeframe, course.zone, type_=Date())
+    values = (Bar.open, Bar.high, Bar.low, Bar.close, Bar.volume)
+    statement = select(day, Bar.time, *values).where(
+        Bar.instrument_id == course.instrument_id, Bar.timeframe == course.timeframe
     )
-    if before is not None:
-        statement = statement.where(Bar.time < before)
+    if course.before is not None:
+        statement = statement.where(Bar.time < course.before)
     newest = statement.order_by(Bar.time.desc(), Bar.source).limit(_MOST_BARS)
     found: dict[datetime, Any] = {}
     for row in await unit.session.execute(newest):
@@ -151,8 +169,8 @@ async def _bars(
 
 def _drawn(bar: Sequence[Any], splits: Splits) -> list[Any]:
     """Return a bar as the chart reads it, in units of today as far as `splits` says."""
-    at, *prices, volume = bar
-    factor = splits.after_instant(at)
+    day, at, *prices, volume = bar
+    factor = splits.after(day)
     in_units = [*(scaled(price, 1 / factor) for price in prices), scaled(volume, factor)]
     return [_seconds(at), *(plain(value) for value in in_units)]
 

@@ -5,18 +5,17 @@ that both are in the units of today.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from math import prod
 from typing import Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
 from domain.db.unit import Unit
-from domain.market.models import CorporateAction, Instrument
+from domain.market.models import CorporateAction
 from domain.market.terms import CorporateActionKind
 from domain.money import exact, quantized
 
@@ -47,7 +46,6 @@ class Splits:
 
     Args:
         items: The splits, in any order.
-        zone: The time zone of its trading day.
 
     Example:
         >>> apple = Splits((Split(date(2020, 8, 31), Fraction(4)),))
@@ -58,20 +56,13 @@ class Splits:
     """
 
     items: tuple[Split, ...] = ()
-    zone: str = "UTC"
 
     def __bool__(self) -> bool:
         return bool(self.items)
 
     def after(self, day: date) -> Fraction:
-        """Return how many units of today one unit of `day` is."""
+        """Return how many units of today one unit of the trading day `day` is."""
         return prod((item.ratio for item in self.items if day < item.ex_on), start=Fraction(1))
-
-    def after_instant(self, at: datetime) -> Fraction:
-        """Return how many units of today one unit at an instant is."""
-        zone = ZoneInfo(self.zone)
-        begun = (item.ratio for item in self.items if at < _midnight(item.ex_on, zone))
-        return prod(begun, start=Fraction(1))
 
     def price(self, price: Decimal, day: date) -> Decimal:
         """Return a price of `day` in units of today; half-even at 18 decimals."""
@@ -86,27 +77,13 @@ def scaled(value: Decimal, factor: Fraction) -> Decimal:
         return quantized(value * factor.numerator / factor.denominator)
 
 
-async def splits_of(unit: Unit, instrument: Instrument) -> Splits:
+async def splits_of(unit: Unit, instrument_id: UUID) -> Splits:
     """Return the splits of an instrument that are registered."""
-    return await splits_of_id(unit, instrument.id, instrument.time_zone or "UTC")
-
-
-async def splits_of_id(unit: Unit, instrument_id: UUID, zone: str) -> Splits:
-    """Return the splits of the instrument with this id.
-
-    Args:
-        unit: Any unit.
-        instrument_id: The instrument.
-        zone: The time zone of its trading day.
-    """
     action = CorporateAction
     chosen = select(action.ex_on, action.numerator, action.denominator).where(
         action.instrument_id == instrument_id, action.kind.in_(KINDS)
     )
     rows = await unit.session.execute(chosen)
-    found = (Split(ex_on, Fraction(new, old)) for ex_on, new, old in rows if new and old)
-    return Splits(tuple(found), zone)
-
-
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time(0), zone).astimezone(UTC)
+    return Splits(
+        tuple(Split(ex_on, Fraction(new, old)) for ex_on, new, old in rows if new and old)
+    )

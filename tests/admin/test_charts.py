@@ -127,6 +127,8 @@ async def test_bars_are_comparable_across_a_split_unless_one_asks_for_what_was_t
     account = await open_account(db)
     await bars_of(db, account.instrument, 0, 1, 2)
     async with db.transaction(system="test") as unit:
+        # Sources date daily bars by midnight UTC, wherever the exchange is.
+        (await unit.instruments.get(account.instrument.id)).time_zone = "America/New_York"
         await register_action(unit, split_of(account.instrument, date(2024, 1, 2), 3, 1))
         await register_action(unit, split_of(account.instrument, date(2024, 1, 3), 1, 2))
     path = f"bars/{key_of(account.instrument)}"

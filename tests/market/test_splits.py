@@ -1,6 +1,6 @@
 """Prices across splits: nothing is gained or lost by counting in other units."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -33,10 +33,3 @@ def test_only_later_splits_change_a_price(splits: Splits, day: date, price: Deci
     later = Splits(tuple(item for item in splits.items if item.ex_on > day))
     assert earlier.price(price, day) == price
     assert later.price(price, day) == splits.price(price, day)
-
-
-def test_a_day_begins_where_the_exchange_is() -> None:
-    apple = Splits((Split(date(2020, 8, 31), Fraction(4)),), "America/New_York")
-    before, after = datetime(2020, 8, 31, 3, 59, tzinfo=UTC), datetime(2020, 8, 31, 4, tzinfo=UTC)
-    assert (apple.after_instant(before), apple.after_instant(after)) == (4, 1)
-    assert (apple.after(date(2020, 8, 30)), apple.after(date(2020, 8, 31))) == (4, 1)
