@@ -317,6 +317,8 @@ def upgrade() -> None:
     op.execute('ALTER TABLE identity.sessions ADD CONSTRAINT ck_sessions_viewing_has_its_beginning CHECK (((viewing_id IS NULL) = (viewing_since IS NULL))) NOT VALID')
     op.execute("ALTER TABLE identity.users ADD CONSTRAINT ck_users_tenant_scope_vocabulary CHECK ((tenant_scope = ANY (ARRAY['all'::text, 'chosen'::text]))) NOT VALID")
     op.execute('ALTER TABLE identity.sessions ADD CONSTRAINT fk_sessions_viewing_id FOREIGN KEY (viewing_id) REFERENCES identity.users(id) ON DELETE CASCADE NOT VALID')
+    # At once: the column is new, so every key is NULL, and logins are few.
+    op.execute('CREATE INDEX ix_sessions_viewing_id ON identity.sessions USING btree (viewing_id)')
     op.execute('CREATE INDEX ix_staff_tenants_tenant_id ON identity.staff_tenants USING btree (tenant_id)')
     op.execute('CREATE TRIGGER audit_delete AFTER DELETE ON identity.external_identities REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.keep_identity_external_identities()')
     op.execute('CREATE TRIGGER audit_delete AFTER DELETE ON identity.staff_tenants REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION audit.keep_identity_staff_tenants()')

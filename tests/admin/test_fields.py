@@ -22,6 +22,7 @@ from admin.fields import (
     LongTextField,
     ReferenceField,
     TextField,
+    described,
     field_for,
     label_of,
 )
@@ -135,8 +136,8 @@ def test_every_column_of_every_table_has_a_field_that_takes_its_words() -> None:
     for table in metadata.tables.values():
         for column in table.columns:
             field = field_for(column)
-            assert (field.name, field.help) == (column.key, (column.comment or "").replace("`", ""))
-            assert field.label
+            assert (field.name, field.help) == (column.key, described(column))
+            assert field.label and "`" not in field.help and "NULL" not in field.help
 
 
 @pytest.mark.parametrize(

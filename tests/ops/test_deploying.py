@@ -38,13 +38,19 @@ from tests.factories.identity import make_user
 KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 OTHER = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
 WEAK = "MTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTE="
-SAFE_URL = "postgresql://tk:secret@db.example.com/tk?sslmode=verify-full"
+SAFE_URL = "postgresql://tk:s3cr3t@db.example.com/tk?sslmode=verify-full"
 SAFE: dict[str, Any] = {
     "environment": Environment.PRODUCTION,
     "encryption_keys": SecretStr(f"new:{KEY},old:{OTHER}"),
     "allowed_hosts": ("desk.example.com",),
-    "redis_url": SecretStr("rediss://:secret@cache.example.com/0"),
+    "redis_url": SecretStr("rediss://:s3cr3t@cache.example.com/0"),
     "trusted_proxies": ("10.0.0.7",),
+}
+PROVIDER: dict[str, Any] = {
+    "oidc_issuer": "https://id.example.com",
+    "oidc_client_id": "tradekeep",
+    "oidc_client_secret": SecretStr("s3cr3t"),
+    "oidc_redirect_uri": "https://desk.example.com/admin/login/oidc/callback",
 }
 CHANGES: dict[str, dict[str, Any]] = {
     "SEC001": {"environment": Environment.DEVELOPMENT},
@@ -54,14 +60,17 @@ CHANGES: dict[str, dict[str, Any]] = {
     "SEC005": {"allowed_hosts": ("desk.example.com", "*")},
     "SEC006": {"allowed_hosts": ("localhost",)},
     "SEC007": {"url": None},
-    "SEC008": {"url": "postgresql://tk:secret@db.example.com/tk"},
-    "SEC009": {"url": "postgresql://tk:secret@db.example.com/tk?sslmode=require"},
-    "SEC010": {"redis_url": SecretStr("redis://:secret@cache.example.com/0")},
+    "SEC008": {"url": "postgresql://tk:s3cr3t@db.example.com/tk"},
+    "SEC009": {"url": "postgresql://tk:s3cr3t@db.example.com/tk?sslmode=require"},
+    "SEC010": {"redis_url": SecretStr("redis://:s3cr3t@cache.example.com/0")},
     "SEC011": {"redis_url": SecretStr("rediss://cache.example.com/0")},
     "SEC012": {"session_hours": 200},
     "SEC013": {"trusted_proxies": ("0.0.0.0/0",)},
     "SEC014": {"allow_private_webhooks": True},
     "SEC016": {"trusted_proxies": ()},
+    "SEC017": PROVIDER | {"oidc_issuer": "http://id.example.com"},
+    "SEC018": PROVIDER | {"oidc_create_domains": ("example.com", "gmail.com")},
+    "SEC019": PROVIDER | {"oidc_client_secret": None},
 }
 
 
@@ -74,6 +83,7 @@ def ids_of(**changes: Any) -> set[str]:
 def test_the_sample_deployment_has_no_finding() -> None:
     assert ids_of() == set()
     assert ids_of(url="postgresql:///tk?host=/run/postgresql", redis_url=None) == set()
+    assert ids_of(**PROVIDER) == set()
 
 
 @pytest.mark.parametrize("ident", CHANGES)
@@ -97,7 +107,7 @@ def test_no_finding_shows_a_secret() -> None:
         chosen = SAFE | changes
         url = chosen.pop("url", SAFE_URL)
         for found in check_settings(Settings(**chosen), url):
-            assert not [word for word in ("secret", KEY, WEAK) if word in str(found.as_dict())]
+            assert not [word for word in ("s3cr3t", KEY, WEAK) if word in str(found.as_dict())]
 
 
 @pytest.mark.parametrize("ident", CHANGES)
