@@ -41,8 +41,11 @@ from domain.identity.signing_in import (
     Visitor,
     check_password,
     close_session,
+    find_session,
+    is_use_to_be_noted,
     open_session,
     resume_login,
+    token_hash,
 )
 from domain.identity.tickets import LIVES, holder_of, issue_ticket, use_ticket
 from domain.identity.viewing import end_viewing, viewed_by, viewing_until
@@ -361,17 +364,26 @@ class SignIn:
         token = request.cookies.get(self.cookie)
         if not token:
             return None
-        async with self.db.transaction(system="session") as unit:
-            found = await resume_login(unit, token, self.lifetime)
+        async with self.db.read(system="session") as unit:
+            found = await find_session(unit, token_hash(token), self.lifetime)
             if found is None or found[0].role not in READERS:
                 return None
             staff = await self.standing(unit, *found)
             wishes = await unit.preferences.find(found[0].id)
-            if found[1].viewing_id is not None and staff.behind is None:
-                await end_viewing(unit, found[1].id, found[0], reason="time or rights were over")
+        await self._note_use(token, staff, *found)
         chosen = {} if wishes is None else wishes.settings
         theme, language = str(chosen.get("theme", "")), str(chosen.get("language", ""))
         return replace(staff, theme=theme if theme in THEMES else "", language=language)
+
+    async def _note_use(self, token: str, staff: Staff, user: User, session: UserSession) -> None:
+        """Write that the login was used, and that looking as somebody else is over, when it is."""
+        is_over = session.viewing_id is not None and staff.behind is None
+        if not is_over and not is_use_to_be_noted(session):
+            return
+        async with self.db.transaction(system="session") as unit:
+            await resume_login(unit, token, self.lifetime)
+            if is_over:
+                await end_viewing(unit, session.id, user, reason="time or rights were over")
 
     # ── who stands there ─────────────────────────────────────────────────────────────────────
 

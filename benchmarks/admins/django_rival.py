@@ -156,6 +156,34 @@ class Entry(models.Model):
         db_table = '"journal"."journal_entries"'
 
 
+class Attachment(models.Model):
+    """A file of an entry."""
+
+    id = models.UUIDField(primary_key=True)
+    entry = models.ForeignKey(Entry, models.DO_NOTHING)
+    filename = models.TextField()
+    caption = models.TextField(null=True)
+
+    class Meta:
+        app_label = "auth"
+        managed = False
+        db_table = '"journal"."attachments"'
+
+
+class FilesInline(admin.TabularInline):
+    """The files on the form of their entry."""
+
+    model = Attachment
+    fields = ("filename", "caption")
+    extra = 0
+
+
+class EntryAdmin(admin.ModelAdmin):
+    """The form."""
+
+    inlines = (FilesInline,)
+
+
 class TradeAdmin(admin.ModelAdmin):
     """The list."""
 
@@ -179,7 +207,7 @@ class TradeAdmin(admin.ModelAdmin):
 
 
 admin.site.register(Trade, TradeAdmin)
-admin.site.register(Entry)
+admin.site.register(Entry, EntryAdmin)
 urlpatterns: list[Any] = [path("admin/", admin.site.urls)]
 
 

@@ -98,6 +98,18 @@ class Entry(Base):
     instrument: Mapped[Instrument | None] = relationship()
 
 
+class Attachment(Base):
+    """A file of an entry."""
+
+    __tablename__ = "attachments"
+    __table_args__ = {"schema": "journal"}
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    entry_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Entry.id))
+    filename: Mapped[str]
+    caption: Mapped[str | None]
+    entry: Mapped[Entry] = relationship()
+
+
 EDITED = (
     "entry_on", "kind", "title", "portfolio", "instrument", "strategy", "direction",
     "planned_entry", "planned_stop", "planned_target", "initial_risk", "thesis", "legs", "entry_at",

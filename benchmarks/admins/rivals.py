@@ -7,9 +7,10 @@ from sqladmin.filters import StaticValuesFilter
 from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.applications import Starlette
 from starlette_admin.contrib.sqla import Admin as StarletteAdmin
+from starlette_admin.contrib.sqla import InlineModelView
 from starlette_admin.contrib.sqla import ModelView as StarletteView
 
-from benchmarks.admins.plain import EDITED, Entry, Instrument, Portfolio, Trade
+from benchmarks.admins.plain import EDITED, Attachment, Entry, Instrument, Portfolio, Trade
 
 _SHOWN = ["executed_at", "side", "quantity", "price", "gross_amount", "currency", "kind", "status"]
 
@@ -45,8 +46,14 @@ def starlette_admin_app() -> Starlette:
         fields_default_sort = [("executed_at", True)]
         page_size = 50
 
+    class FilesInline(InlineModelView):
+        model = Attachment
+        fk_attr = "entry_id"
+        fields = ["id", "filename", "caption"]
+
     class EntryView(StarletteView):
         fields = ["id", *EDITED]
+        inlines = [FilesInline]
 
     class NamedView(StarletteView):
         fields = ["id", "name"]

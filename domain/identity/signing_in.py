@@ -102,11 +102,14 @@ async def resume_login(
 ) -> tuple[User, UserSession] | None:
     """Return the user and the session of a live token; notes that it was used, as above."""
     found = await find_session(unit, token_hash(token), lifetime)
-    if found is not None:
-        instant = now()
-        if found[1].last_seen_at + _SEEN_STEP <= instant:
-            found[1].last_seen_at = instant
+    if found is not None and is_use_to_be_noted(found[1]):
+        found[1].last_seen_at = now()
     return found
+
+
+def is_use_to_be_noted(session: UserSession) -> bool:
+    """Return whether a login was last noted to be used so long ago that it is noted again."""
+    return session.last_seen_at + _SEEN_STEP <= now()
 
 
 async def rotate_session(unit: UnitOfWork, token: str) -> str | None:
