@@ -303,13 +303,22 @@ async def test_a_writer_killed_after_its_commit_leaves_nothing_stale(
             str(desk.user_id),
             str(desk.watchlist_id),
         ]
-        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, *arguments)
-        assert await process.wait() == -signal.SIGKILL
+        # A COMMIT that a busy machine lets come too late is refused: then it is tried again.
+        while await stored_name(desk) == "first":
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", program, *arguments
+            )
+            assert await process.wait() == -signal.SIGKILL
         assert [await desk.name(), await desk.name()] == ["second", "second"]
         await asyncio.sleep(1.2)
         loads.count = 0
         assert [await desk.name(), await desk.name()] == ["second", "second"]
         assert loads.count == 1  # its intent ran out, and answers are kept again
+
+
+async def stored_name(desk: Desk) -> str:
+    async with desk.db.read(user=desk.user_id) as unit:
+        return (await unit.watchlists.get(desk.watchlist_id)).name
 
 
 async def test_a_commit_that_comes_after_its_intent_ran_out_is_refused(
