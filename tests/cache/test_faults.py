@@ -288,7 +288,9 @@ async def test_a_writer_killed_after_its_commit_leaves_nothing_stale(
         "url, redis, prefix, user, row = sys.argv[1:]\n"
         "Invalidation.end_soon = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
         "async def main():\n"
-        "    settings = Settings(redis_url=redis, cache_prefix=prefix, cache_intent_seconds=1)\n"
+        "    kept = {'redis_url': redis, 'cache_prefix': prefix, 'cache_intent_seconds': 2}\n"
+        # A process that has just begun on a busy machine needs longer than the usual budget.
+        "    settings = Settings(**kept, cache_budget=0.8)\n"
         "    async with Database(url, settings=settings) as db:\n"
         "        async with db.transaction(user=UUID(user)) as unit:\n"
         "            await unit.watchlists.patch(UUID(row), name='second')\n"
@@ -310,7 +312,7 @@ async def test_a_writer_killed_after_its_commit_leaves_nothing_stale(
             )
             assert await process.wait() == -signal.SIGKILL
         assert [await desk.name(), await desk.name()] == ["second", "second"]
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(2.2)
         loads.count = 0
         assert [await desk.name(), await desk.name()] == ["second", "second"]
         assert loads.count == 1  # its intent ran out, and answers are kept again

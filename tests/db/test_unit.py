@@ -80,38 +80,35 @@ async def test_a_read_connection_is_bound_anew_for_every_tenant(db: Database) ->
     assert set().union(*strangers) == set()
 
 
-@pytest.mark.parametrize("model", CLOSED, ids=lambda model: model.__name__)
 async def test_a_tenant_may_not_even_look_at_what_only_the_product_uses(
-    db: Database, model: type[Base]
+    db: Database, subtests: pytest.Subtests
 ) -> None:
     account = await open_account(db, "ada")
-    async with db.read(user=account.user.id) as unit:
-        with pytest.raises(AccessDenied):
-            await unit.session.execute(select(func.count()).select_from(model))
+    for model in CLOSED:
+        async with db.read(user=account.user.id) as unit:
+            with subtests.test(model=model.__name__), pytest.raises(AccessDenied):
+                await unit.session.execute(select(func.count()).select_from(model))
 
 
-@pytest.mark.parametrize("model", OWNED, ids=lambda model: model.__name__)
 async def test_no_row_of_an_owned_table_is_seen_without_its_tenant(
-    db: Database, model: type[Base]
+    db: Database, subtests: pytest.Subtests
 ) -> None:
     ada = await open_account(db, "ada")
     bob = await open_account(db, "bob")
     for account in (ada, bob):
         await account.trade(Side.BUY, "10", "100")
         await account.trade(Side.SELL, "5", "110", minute=1)
-    for account, other in ((ada, bob), (bob, ada)):
-        async with db.read(user=account.user.id) as unit:
-            owners = (
-                select(func.count())
-                .select_from(model)
-                .where(
+    for model in OWNED:
+        everything = select(func.count()).select_from(model)
+        with subtests.test(model=model.__name__):
+            for account, other in ((ada, bob), (bob, ada)):
+                of_other = everything.where(
                     model.user_id == other.user.id  # type: ignore[attr-defined]  # an owned model
                 )
-            )
-            assert (await unit.session.execute(owners)).scalar_one() == 0
-    async with db.read(user=uuid4()) as unit:
-        count = select(func.count()).select_from(model)
-        assert (await unit.session.execute(count)).scalar_one() == 0
+                async with db.read(user=account.user.id) as unit:
+                    assert (await unit.session.execute(of_other)).scalar_one() == 0
+            async with db.read(user=uuid4()) as unit:
+                assert (await unit.session.execute(everything)).scalar_one() == 0
 
 
 async def test_a_tenant_cannot_write_into_another_tenants_tree(db: Database) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.market.splits import Split, Splits, scaled
+from domain.money import exact
 
 _FIRST = date(2020, 1, 1)
 _DAYS = st.integers(0, 400).map(lambda number: _FIRST + timedelta(days=number))
@@ -23,8 +24,11 @@ def test_what_was_traded_is_worth_the_same_in_units_of_any_day(
     splits: Splits, day: date, price: Decimal, volume: Decimal
 ) -> None:
     factor = splits.after(day)
-    worth = scaled(price, 1 / factor) * scaled(volume, factor)
-    assert abs(worth - price * volume) <= price * volume * Decimal("1e-12")
+    new_price, new_volume = scaled(price, 1 / factor), scaled(volume, factor)
+    # Each is right to half a unit of its last decimal.
+    error = Decimal("0.5e-18") * (new_price + new_volume + 1)
+    with exact():
+        assert abs(new_price * new_volume - price * volume) <= error
 
 
 @given(_SPLITS, _DAYS, _PRICES)
