@@ -1,6 +1,5 @@
 """Streams a list as a file: constant memory, the list's own filters, exact values, no formulas."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -29,9 +28,11 @@ from domain.database import Database
 from domain.errors import InvalidData
 from domain.identity.permissions import Action
 
-_BATCH: Final = 500
-_TURN: Final = 50
-"""Rows that are written before other requests have their turn: some two milliseconds."""
+_BATCH: Final = 50
+"""Rows that are read and written before other requests have their turn: some four milliseconds.
+
+Larger batches are not faster.
+"""
 
 _MOST_KEYS: Final = 1_000
 
@@ -227,7 +228,5 @@ async def parts_of(
         ordered = statement.order_by(*export.listing.ordering()).with_only_columns(*columns)
         async with aclosing(repository.rows(ordered, size=_BATCH)) as batches:
             async for batch in batches:
-                for start in range(0, len(batch), _TURN):
-                    yield writer.rows(batch[start : start + _TURN])
-                    await asyncio.sleep(0)
+                yield writer.rows(batch)
     yield writer.end()
