@@ -28,7 +28,17 @@ import domain
 from admin.fields import described, named
 from admin.permits import BESIDES
 from admin.records import RecordView
-from admin.translating import FIELD, LOCALES, OWN_NAME, RULE, SCRIPT, WORD, spaced
+from admin.translating import (
+    FIELD,
+    LOCALES,
+    MONTHS,
+    OWN_NAME,
+    RULE,
+    SCRIPT,
+    WEEKDAYS,
+    WORD,
+    spaced,
+)
 from domain.audit.policies import history_of
 from domain.db.types import ClosedText
 from domain.identity.models import Role
@@ -50,22 +60,6 @@ _WORDS: Final = (
     *("login", "logout", "login failed", "second step failed"),
 )
 """Words of lists that no column has."""
-
-_MONTHS: Final = (
-    "Jan",
-    "Feb",
-    "Mar",
-    "Apr",
-    "May",
-    "Jun",
-    "Jul",
-    "Aug",
-    "Sep",
-    "Oct",
-    "Nov",
-    "Dec",
-)
-_WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 class Said(NamedTuple):
@@ -262,8 +256,8 @@ def _of_the_house() -> Iterator[Said]:
     """Yield what stands in lists that no source tells: roles, permissions, months."""
     words = [*Role, *BESIDES, *(action for actions in BESIDES.values() for action in actions)]
     yield from (Said(spaced(word), WORD, "words") for word in (*words, *_WORDS))
-    yield from (Said(name, "month", "calendars") for name in _MONTHS)
-    yield from (Said(name, "weekday", "calendars") for name in _WEEKDAYS)
+    yield from (Said(name, "month", "calendars") for name in MONTHS)
+    yield from (Said(name, "weekday", "calendars") for name in WEEKDAYS)
     yield Said("lower", "names of tables inside a sentence", "lower or keep")
     yield Said(OWN_NAME[1], OWN_NAME[0], "such as Deutsch")
 

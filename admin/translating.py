@@ -30,7 +30,7 @@ _RIGHT_TO_LEFT: Final = frozenset({"ar", "ckb", "dv", "fa", "he", "ps", "sd", "s
 _LONGEST_HEADER: Final = 400
 _TAG: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
 _WEIGHT: Final = re.compile(r"(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
-_MONTHS: Final = [
+MONTHS: Final = (
     "Jan",
     "Feb",
     "Mar",
@@ -43,8 +43,10 @@ _MONTHS: Final = [
     "Oct",
     "Nov",
     "Dec",
-]
-_WEEKDAYS: Final = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+)
+WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+"""Short names, in English."""
+
 _GAP: Final = re.compile(r"%\((\w+)\)s")
 
 
@@ -184,12 +186,12 @@ def spaced(text: str) -> str:
 
 def month_name(number: int) -> str:
     """Return the short name of a month, from 1."""
-    return pgettext("month", _MONTHS[number - 1])
+    return pgettext("month", MONTHS[number - 1])
 
 
 def weekday_name(number: int) -> str:
     """Return the short name of a weekday, from 0 for Monday."""
-    return pgettext("weekday", _WEEKDAYS[number])
+    return pgettext("weekday", WEEKDAYS[number])
 
 
 def inside(name: str) -> str:

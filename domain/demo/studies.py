@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Final
 
 from domain.demo.files import DailyBar
+from domain.market.splits import Split, Splits
 
 _MICRO: Final = Decimal("0.000001")
 
@@ -36,14 +37,15 @@ def split_adjusted(
         bars: By symbol and day, raw.
         splits: Rows of ``corporate_actions.csv``: numerator new shares for denominator old ones.
     """
-    ratios: dict[str, list[tuple[date, Fraction]]] = {}
+    found: dict[str, list[Split]] = {}
     for row in splits:
         ratio = Fraction(int(row["numerator"]), int(row["denominator"]))
-        ratios.setdefault(row["symbol"], []).append((date.fromisoformat(row["ex_on"]), ratio))
+        split = Split(date.fromisoformat(row["ex_on"]), ratio)
+        found.setdefault(row["symbol"], []).append(split)
+    known = {symbol: Splits(tuple(items)) for symbol, items in found.items()}
     series: dict[str, list[Day]] = {}
     for bar in bars:
-        later = [ratio for ex_on, ratio in ratios.get(bar.symbol, ()) if bar.day < ex_on]
-        factor = math.prod(later, start=Fraction(1))
+        factor = known.get(bar.symbol, Splits()).after(bar.day)
         close = bar.close * factor.denominator / factor.numerator
         series.setdefault(bar.symbol, []).append(Day(bar.day, close.quantize(_MICRO)))
     return series
